@@ -1,0 +1,35 @@
+# make demo   make the environment, then run a real pool and watch a member fail and leave
+# make test   make the environment, then run the whole suite
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# the suite's live tests wait far more than they compute, so more workers than cores pay
+TEST_JOBS ?= 4
+
+.PHONY: demo test lint env lock clean
+
+env: $(VENV)/.stamp
+$(VENV)/.stamp: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+demo: env
+	$(BIN)/moot demo
+
+test: env
+	$(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# resolve the versions that requirements.lock pins, for every supported Python at once
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,137 @@
+"""Settings of the engine. Validated once when made, then read-only.
+
+The defaults and the three profiles are memberlist's and Serf's own (config.go of both); durations are
+seconds.
+"""
+
+from dataclasses import dataclass, fields
+
+from moot.gossip.errors import ConfigError
+
+META_MAX = 512
+"""Most bytes of member meta (Serf: encoded tags), as memberlist has it."""
+
+
+def _require(good: bool, text: str) -> None:
+    if not good:
+        raise ConfigError(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwimConfig:
+    """How the failure detector and the gossip behave."""
+
+    probe_interval: float = 1.0
+    probe_timeout: float = 0.5
+    indirect_checks: int = 3
+    stream_pings: bool = True
+    suspicion_mult: int = 4
+    suspicion_max_timeout_mult: int = 6
+    awareness_max: int = 8
+    """The health score stays below this."""
+    retransmit_mult: int = 4
+    gossip_interval: float = 0.2
+    gossip_nodes: int = 3
+    gossip_to_the_dead_time: float = 30.0
+    push_pull_interval: float = 30.0
+    stream_timeout: float = 10.0
+    dead_node_reclaim_time: float = 0.0
+    """After this long a dead member's name may come back at another address; 0 is never."""
+    packet_size_max: int = 1400
+    """Most bytes of a packed packet before the layers around it, as memberlist's UDPBufferSize."""
+    packet_overhead: int = 0
+    """What label and encryption add to a packet; set from the wire settings (wire.packet.overhead_of)."""
+    join_parallel_max: int = 8
+    """How many addresses of one join are tried at once."""
+    networks_allowed: tuple[str, ...] = ()
+    """CIDR blocks that members may come from; empty allows all."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                _require(value >= 0, f"{field.name} must not be negative, got {value}")
+        for name in ("probe_interval", "probe_timeout", "gossip_interval", "stream_timeout"):
+            _require(getattr(self, name) > 0, f"{name} must be above zero")
+        _require(
+            self.probe_timeout <= self.probe_interval,
+            f"probe_timeout ({self.probe_timeout}) must not exceed probe_interval ({self.probe_interval})",
+        )
+        _require(self.awareness_max >= 1, "awareness_max must be at least 1")
+        _require(self.join_parallel_max >= 1, "join_parallel_max must be at least 1")
+        _require(128 <= self.packet_size_max <= 65_507, "packet_size_max must be from 128 to 65507")
+
+
+LAN = SwimConfig()
+WAN = SwimConfig(
+    probe_interval=5.0,
+    probe_timeout=3.0,
+    suspicion_mult=6,
+    gossip_interval=0.5,
+    gossip_nodes=4,
+    gossip_to_the_dead_time=60.0,
+    push_pull_interval=60.0,
+    stream_timeout=30.0,
+)
+LOCAL = SwimConfig(
+    probe_timeout=0.2,
+    indirect_checks=1,
+    suspicion_mult=3,
+    retransmit_mult=2,
+    gossip_interval=0.1,
+    gossip_to_the_dead_time=15.0,
+    push_pull_interval=15.0,
+    stream_timeout=1.0,
+)
+PROFILES = {"lan": LAN, "wan": WAN, "local": LOCAL}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerfConfig:
+    """How Serf's member layer behaves; Serf's own defaults."""
+
+    broadcast_timeout: float = 5.0
+    leave_propagate_delay: float = 1.0
+    reap_interval: float = 15.0
+    reconnect_interval: float = 30.0
+    reconnect_timeout: float = 24 * 3600.0
+    """A failed member is forgotten after this long."""
+    tombstone_timeout: float = 24 * 3600.0
+    """A member that left is forgotten after this long."""
+    recent_intent_timeout: float = 300.0
+    prune_memory: float = 120.0
+    """A pruned member is not taken back from push/pulls for this long, unless it speaks up itself."""
+    queue_check_interval: float = 30.0
+    queue_depth_max: int = 4096
+    event_buffer: int = 512
+    query_buffer: int = 512
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            _require(value >= 0, f"{field.name} must not be negative, got {value}")
+        for name in (
+            "reap_interval",
+            "reconnect_interval",
+            "queue_check_interval",
+            "event_buffer",
+            "query_buffer",
+        ):
+            _require(getattr(self, name) > 0, f"{name} must be above zero")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireConfig:
+    """How bytes are wrapped. What is received is accepted in every form all the same."""
+
+    compress: bool = False
+    """LZW in pure Python costs 144 µs for a full packet, and every peer accepts plain ones: off."""
+    label: bytes = b""
+    skip_inbound_label_check: bool = False
+    encryption_version: int = 1
+    verify_incoming: bool = True
+    verify_outgoing: bool = True
+
+    def __post_init__(self) -> None:
+        _require(len(self.label) <= 255, "label must not exceed 255 bytes")
+        _require(self.encryption_version in (0, 1), "encryption_version must be 0 or 1")

@@ -1,0 +1,92 @@
+"""What Serf tells the embedding program. The order of events about one member is the order they happened in."""
+
+import enum
+from typing import TypeAlias
+
+from moot.gossip.record import Address, Ticket, message
+from moot.gossip.serf.members import SerfMember
+from moot.gossip.serf.messages import Query, UserEvent
+from moot.gossip.swim.events import (
+    MemberSuspected,
+    MergeRefused,
+    NameConflict,
+    ProbeFailed,
+    Refuted,
+    StreamPingOnly,
+    SuspicionLifted,
+    SyncFailed,
+)
+
+
+class MemberChange(enum.Enum):
+    """Kinds of member events; the values are the names that Serf's handlers and RPC use."""
+
+    JOIN = "member-join"
+    LEAVE = "member-leave"
+    FAILED = "member-failed"
+    UPDATE = "member-update"
+    REAP = "member-reap"
+
+
+@message
+class MemberEvent:
+    """A member changed; `member` is how it stands now (for REAP: how it stood last)."""
+
+    change: MemberChange
+    member: SerfMember
+
+
+@message
+class MemberLeaving:
+    """An intent to leave was accepted, or withdrawn (`member.status` says which). Not an event of Serf's."""
+
+    member: SerfMember
+
+
+@message
+class UserEventReceived:
+    """A user event passed de-duplication."""
+
+    event: UserEvent
+
+
+@message
+class QueryReceived:
+    """A query passed de-duplication and its filters."""
+
+    query: Query
+
+
+@message
+class JoinDone:
+    """The end of `Serf.join`: an entry per address in the order asked; None is success."""
+
+    ticket: Ticket
+    results: tuple[tuple[Address, str | None], ...]
+
+
+@message
+class CommandDone:
+    """The end of leave, force-leave or a tag change. `error` is a text for people, None when all went well."""
+
+    ticket: Ticket
+    error: str | None
+
+
+SerfEvent: TypeAlias = (
+    MemberEvent
+    | MemberLeaving
+    | UserEventReceived
+    | QueryReceived
+    | JoinDone
+    | CommandDone
+    # passed up from Swim as they are, for logs
+    | MemberSuspected
+    | SuspicionLifted
+    | Refuted
+    | ProbeFailed
+    | StreamPingOnly
+    | NameConflict
+    | MergeRefused
+    | SyncFailed
+)
