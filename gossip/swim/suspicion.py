@@ -7,29 +7,25 @@ class Suspicion:
     """One running suspicion (Lifeguard's dynamic timeout; memberlist suspicion.go).
 
     It starts with the longest timeout and shrinks to the shortest as `wanted` further members accuse.
-    The first accuser is no confirmation. `token` names the timer that may end it; a timer with another
-    token is stale.
+    The first accuser is no confirmation. `token` names the timer that may end it; the owner sets it.
     """
 
-    __slots__ = ("_accusers", "_longest", "_shortest", "_started", "incarnation", "token", "wanted")
+    __slots__ = ("_accusers", "_longest", "_shortest", "_started", "token", "wanted")
 
     def __init__(
         self,
         now: float,
-        incarnation: int,
         accuser: str,
         wanted: int,
         shortest: float,
         longest: float,
-        token: int,
     ) -> None:
         self._started = now
         self._accusers = {accuser}
         self._shortest = shortest
         self._longest = longest
-        self.incarnation = incarnation
         self.wanted = wanted
-        self.token = token
+        self.token = 0
 
     @property
     def confirmed(self) -> int:

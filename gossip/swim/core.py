@@ -1,0 +1,245 @@
+"""Swim: memberlist's protocol as a pure state machine. It wires the parts together and routes."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from moot.gossip.config import META_MAX, SwimConfig
+from moot.gossip.counters import Counters
+from moot.gossip.errors import ConfigError
+from moot.gossip.record import Address, Ticket
+from moot.gossip.swim.claims import Claims
+from moot.gossip.swim.effects import Effects, Timer
+from moot.gossip.swim.events import MemberJoined, MemberUpdated, SpreadFinished
+from moot.gossip.swim.member import VERSIONS, Member, Status
+from moot.gossip.swim.messages import (
+    Ack,
+    Alive,
+    Dead,
+    IndirectPing,
+    Message,
+    Nack,
+    PacketMessage,
+    Ping,
+    PushPull,
+    StreamMessage,
+    Suspect,
+    User,
+)
+from moot.gossip.swim.probe import Prober
+from moot.gossip.swim.spread import Spread
+from moot.gossip.swim.state import State
+from moot.gossip.swim.sync import Sync
+from moot.gossip.swim.table import MemberTable, Roster
+from moot.gossip.swim.upper import Solo, Upper
+
+
+class Swim:
+    """One member of a pool.
+
+    Inputs are plain calls with `now` (seconds, monotonic) first; outputs are calls on `effects`, whose
+    module tells the driver's duties. Commands answer at once with a ticket; their end is an event that
+    carries it. `size_of` gives the exact encoded size of a message in bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        address: Address,
+        meta: bytes = b"",
+        versions: bytes = VERSIONS,
+        config: SwimConfig,
+        effects: Effects,
+        rng: Random,
+        size_of: Callable[[Message], int],
+        upper: Upper | None = None,
+        roster: Roster | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        _check_meta(meta)
+        self._address = address
+        self._meta = meta
+        self._versions = versions
+        self._state = state = State(
+            name=name,
+            config=config,
+            effects=effects,
+            upper=upper or Solo(effects),
+            rng=rng,
+            size_of=size_of,
+            roster=roster or Roster(),
+            counters=counters or Counters(),
+        )
+        self._spread = Spread(state)
+        self._claims = Claims(state, self._spread)
+        self._prober = Prober(state, self._spread, self._claims)
+        self._sync = Sync(state, self._claims)
+        self._spreading: dict[Ticket, bool] = {}
+        """Leave and meta changes under way, and whether the timer's end of them is a failure."""
+        self._on_packet: dict[type[Any], Callable[[float, Address, Any], None]] = {
+            Ping: self._prober.on_ping,
+            IndirectPing: self._prober.on_indirect_ping,
+            Ack: self._prober.on_ack,
+            Nack: self._prober.on_nack,
+            Alive: self._on_alive,
+            Suspect: self._on_suspect,
+            Dead: self._on_dead,
+            User: state.upper.on_user,
+        }
+        self._on_timer: dict[Timer, Callable[[float, int], None]] = {
+            Timer.PROBE: lambda now, _: self._prober.on_tick(now),
+            Timer.PROBE_TIMEOUT: self._prober.on_timeout,
+            Timer.PROBE_DEADLINE: self._prober.on_deadline,
+            Timer.RELAY_TIMEOUT: self._prober.on_relay_timeout,
+            Timer.GOSSIP: lambda now, _: self._spread.on_tick(now),
+            Timer.PUSH_PULL: lambda now, _: self._sync.on_tick(now),
+            Timer.SUSPICION: self._claims.on_suspicion_timer,
+            Timer.SPREAD_TIMEOUT: self._on_spread_timeout,
+        }
+
+    # inputs
+
+    def start(self, now: float) -> None:
+        """Become a member of a pool of one and start the timers. Called once, first."""
+        state = self._state
+        state.incarnation = 1
+        me = Member(state.name, self._address, 1, Status.ALIVE, self._meta, self._versions)
+        state.members.put(now, me)
+        self._spread.announce(now, Alive(me), me.name)
+        state.upper.on_event(now, MemberJoined(me))
+        self._prober.start(now)
+        self._sync.start(now)
+
+    def on_packet(self, now: float, source: Address, messages: Sequence[PacketMessage]) -> None:
+        """The messages of one datagram, in order."""
+        handlers = self._on_packet
+        for message in messages:
+            handlers[type(message)](now, source, message)
+
+    def on_timer(self, now: float, kind: Timer, token: int) -> None:
+        """A timer that was set is due."""
+        self._on_timer[kind](now, token)
+
+    def on_stream(self, now: float, source: Address, ticket: Ticket, message: StreamMessage) -> None:
+        """The first message of a stream that a peer opened. Without a reply the driver closes it."""
+        if isinstance(message, PushPull):
+            self._sync.on_request(now, ticket, message)
+        elif isinstance(message, Ping):
+            if not message.node or message.node == self._state.name:
+                self._state.effects.reply_stream(ticket, Ack(message.seq))
+        elif isinstance(message, User):
+            self._state.upper.on_user(now, None, message)
+
+    def on_stream_reply(self, now: float, ticket: Ticket, message: StreamMessage) -> None:
+        """The reply on a stream that we opened."""
+        self._state.end_stream(now, ticket, message, "")
+
+    def on_stream_failed(self, now: float, ticket: Ticket, reason: str) -> None:
+        """A stream that we opened came to nothing."""
+        self._state.end_stream(now, ticket, None, reason)
+
+    # commands
+
+    def new_ticket(self) -> Ticket:
+        """A ticket for the layer above, from the same sequence as Swim's own."""
+        return self._state.next_ticket()
+
+    def join(self, now: float, addresses: Sequence[Address]) -> Ticket:
+        """Exchange tables with each address; ends in JoinFinished. Raises CommandError without addresses."""
+        return self._sync.join(now, addresses)
+
+    def leave(self, now: float, timeout: float) -> Ticket:
+        """Declare ourselves gone; ends in SpreadFinished once the news was sent enough, or after `timeout`.
+
+        From here on nothing about us is refuted. The core goes on answering until its driver stops.
+        """
+        state = self._state
+        state.leaving = True
+        me = state.me
+        ticket = self._begin_spread(timeout, wait=me.status is not Status.LEFT)
+        self._claims.dead(
+            now, Dead(me.incarnation, me.name, me.name), lambda at: self._spread_done(at, ticket, False)
+        )
+        return ticket
+
+    def set_meta(self, now: float, meta: bytes, timeout: float) -> Ticket:
+        """Announce new meta under a new incarnation; ends as `leave` does. Raises ConfigError when too long."""
+        _check_meta(meta)
+        state = self._state
+        before = state.me
+        ticket = self._begin_spread(timeout)
+        self._claims.announce_self(now, meta=meta, done=lambda at: self._spread_done(at, ticket, False))
+        if before.meta != meta:
+            state.upper.on_event(now, MemberUpdated(state.me, before))
+        return ticket
+
+    def send_user(self, now: float, to: Address, user: User) -> None:
+        """A message of the layer above to one peer, by one packet, with nothing beside it."""
+        self._state.effects.send_packet(to, (user,), False)
+
+    def wake_gossip(self, now: float) -> None:
+        """The layer above has something to gossip."""
+        self._spread.wake(now)
+
+    # views
+
+    @property
+    def me(self) -> Member:
+        """Our own row."""
+        return self._state.me
+
+    @property
+    def members(self) -> MemberTable:
+        """Everybody we know, ourselves included."""
+        return self._state.members
+
+    @property
+    def health_score(self) -> int:
+        """Lifeguard's awareness: 0 is healthy."""
+        return self._state.awareness.score
+
+    @property
+    def broadcasts_queued(self) -> int:
+        """Claims waiting to be gossiped."""
+        return len(self._spread.queue)
+
+    def has_live_peers(self) -> bool:
+        """Whether any other member is alive or suspect."""
+        return self._state.has_live_peers()
+
+    # the rest
+
+    def _on_alive(self, now: float, source: Address, claim: Alive) -> None:
+        if self._state.admits(source):
+            self._claims.alive(now, claim)
+
+    def _on_suspect(self, now: float, source: Address, claim: Suspect) -> None:
+        self._claims.suspect(now, claim)
+
+    def _on_dead(self, now: float, source: Address, claim: Dead) -> None:
+        self._claims.dead(now, claim)
+
+    def _begin_spread(self, timeout: float, wait: bool = True) -> Ticket:
+        """A ticket that ends when its broadcast does or after `timeout`; at once if there is nobody to tell.
+
+        Even then the end comes by a timer, never before the command has returned.
+        """
+        wait = wait and self._state.has_live_peers()
+        ticket = self._state.next_ticket()
+        self._spreading[ticket] = wait
+        self._state.effects.set_timer(timeout if wait else 0.0, Timer.SPREAD_TIMEOUT, ticket)
+        return ticket
+
+    def _on_spread_timeout(self, now: float, token: int) -> None:
+        ticket = Ticket(token)
+        self._spread_done(now, ticket, self._spreading.get(ticket, False))
+
+    def _spread_done(self, now: float, ticket: Ticket, timed_out: bool) -> None:
+        if self._spreading.pop(ticket, None) is not None:
+            self._state.upper.on_event(now, SpreadFinished(ticket, timed_out))
+
+
+def _check_meta(meta: bytes) -> None:
+    if len(meta) > META_MAX:
+        raise ConfigError(f"meta of {len(meta)} bytes exceeds the limit of {META_MAX} bytes")

@@ -1,0 +1,172 @@
+"""Sync: whole tables exchanged over TCP: joins, and push/pull now and then with a random member.
+
+Gossip is fast and forgets; push/pull is slow and complete. A remote entry that is not alive counts only as
+a suspicion, so that nobody is killed by hearsay.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from moot.gossip.errors import CommandError
+from moot.gossip.record import Address, Ticket
+from moot.gossip.swim.claims import Claims
+from moot.gossip.swim.effects import Timer
+from moot.gossip.swim.events import JoinFinished, MergeRefused, SyncFailed
+from moot.gossip.swim.member import Member, Status
+from moot.gossip.swim.messages import Alive, Dead, ErrorReply, PushPull, StreamMessage, Suspect
+from moot.gossip.swim.scaling import push_pull_scale
+from moot.gossip.swim.state import State
+
+
+class Join:
+    """A join under way: the addresses asked for, and what became of each so far."""
+
+    __slots__ = ("addresses", "done_count", "next_index", "results", "ticket")
+
+    def __init__(self, ticket: Ticket, addresses: Sequence[Address]) -> None:
+        self.ticket = ticket
+        self.addresses = tuple(addresses)
+        self.results: list[str | None] = [None] * len(self.addresses)
+        self.next_index = 0
+        self.done_count = 0
+
+
+class Sync:
+    """Push/pull of both kinds, on both sides."""
+
+    def __init__(self, state: State, claims: Claims) -> None:
+        self._state = state
+        self._claims = claims
+        self._joining: dict[Ticket, tuple[Join, int]] = {}
+        self._syncing: dict[Ticket, Address] = {}
+
+    def start(self, now: float) -> None:
+        """Begin: a random stagger, then a whole interval."""
+        state = self._state
+        stagger = state.rng.random() * state.config.push_pull_interval
+        state.effects.set_timer(stagger + self._interval(), Timer.PUSH_PULL, 0)
+
+    def on_tick(self, now: float) -> None:
+        """Push/pull with one random alive member."""
+        state = self._state
+        me = state.name
+        for peer in state.members.choose(
+            state.rng, 1, lambda member: member.status is Status.ALIVE and member.name != me
+        ):
+            state.counters.push_pulls += 1
+            ticket = state.open_stream(peer.address, self._local_state(join=False), state.config.stream_timeout, self)
+            self._syncing[ticket] = peer.address
+        state.effects.set_timer(self._interval(), Timer.PUSH_PULL, 0)
+
+    def join(self, now: float, addresses: Sequence[Address]) -> Ticket:
+        """Push/pull with all of them, a bounded number at a time; ends in JoinFinished.
+
+        Raises CommandError when there is no address.
+        """
+        if not addresses:
+            raise CommandError("no address to join")
+        join = Join(self._state.next_ticket(), addresses)
+        for _ in range(self._state.config.join_parallel_max):
+            self._next_of(join)
+        return join.ticket
+
+    def on_request(self, now: float, ticket: Ticket, request: PushPull) -> None:
+        """A peer sent its table: answer with ours as it is now, then take its over."""
+        self._state.counters.push_pulls += 1
+        self._state.effects.reply_stream(ticket, self._local_state(join=request.join))
+        reason = self._merge(now, request)
+        if reason is not None:
+            self._state.upper.on_event(now, MergeRefused(None, reason))
+
+    def on_stream_end(self, now: float, ticket: Ticket, reply: StreamMessage | None, reason: str) -> None:
+        """A push/pull that we began is over."""
+        joining = self._joining.pop(ticket, None)
+        if joining is not None:
+            join, index = joining
+            self._join_ended(now, join, index, self._take(now, reply, reason, join.addresses[index]))
+            return
+        peer = self._syncing.pop(ticket)
+        error = self._take(now, reply, reason, peer)
+        if error is not None:
+            self._state.upper.on_event(now, SyncFailed(peer, error))
+
+    def _interval(self) -> float:
+        return push_pull_scale(self._state.config.push_pull_interval, len(self._state.members))
+
+    def _local_state(self, *, join: bool) -> PushPull:
+        return PushPull(join, list(self._state.members), self._state.upper.local_state(join))
+
+    def _next_of(self, join: Join) -> None:
+        index = join.next_index
+        if index >= len(join.addresses):
+            return
+        join.next_index += 1
+        state = self._state
+        ticket = state.open_stream(
+            join.addresses[index], self._local_state(join=True), state.config.stream_timeout, self
+        )
+        self._joining[ticket] = (join, index)
+
+    def _join_ended(self, now: float, join: Join, index: int, error: str | None) -> None:
+        join.results[index] = error
+        join.done_count += 1
+        self._next_of(join)
+        if join.done_count == len(join.addresses):
+            results = tuple(zip(join.addresses, join.results, strict=True))
+            self._state.upper.on_event(now, JoinFinished(join.ticket, results))
+
+    def _take(self, now: float, reply: StreamMessage | None, reason: str, peer: Address) -> str | None:
+        """Take a reply over; answers what was wrong with it, None if nothing."""
+        if isinstance(reply, PushPull):
+            refused = self._merge(now, reply)
+            if refused is not None:
+                self._state.upper.on_event(now, MergeRefused(peer, refused))
+            return refused
+        if isinstance(reply, ErrorReply):
+            return f"remote error: {reply.text}"
+        return reason if reply is None else "the peer answered with something other than its state"
+
+    def _merge(self, now: float, remote: PushPull) -> str | None:
+        """Take a remote table over (memberlist mergeRemoteState); answers why not, None if done."""
+        state = self._state
+        reason = versions_conflict(remote.members, state.members)
+        if reason is None and remote.join:
+            reason = state.upper.guard_merge(remote.members)
+            state.counters.guard_refusals += reason is not None
+        if reason is not None:
+            return reason
+        for member in remote.members:
+            self._merge_member(now, member)
+        if remote.state is not None:
+            state.upper.merge_state(now, remote.state, remote.join)
+        return None
+
+    def _merge_member(self, now: float, member: Member) -> None:
+        if member.status is Status.ALIVE:
+            if self._state.members.get(member.name) is not member:
+                self._claims.alive(now, Alive(member))
+        elif member.status is Status.LEFT:
+            self._claims.dead(now, Dead(member.incarnation, member.name, member.name))
+        else:
+            self._claims.suspect(now, Suspect(member.incarnation, member.name, self._state.name))
+
+
+def versions_conflict(remote: Iterable[Member], local: Iterable[Member]) -> str | None:
+    """Why two tables cannot be merged, None if they can (memberlist verifyProtocol).
+
+    The ranges of all alive members must overlap, and the current versions of **every** entry, dead ones
+    too, must lie in the overlap; a missing version counts as 0 and fails.
+    """
+    everybody: dict[bytes, str] = {}
+    alive: set[bytes] = set()
+    for member in (*remote, *local):
+        everybody.setdefault(member.versions, member.name)
+        if member.status is Status.ALIVE and len(member.versions) >= 5:
+            alive.add(member.versions.ljust(6, b"\0"))
+    for what, low, high, current in (("protocol", 0, 1, 2), ("delegate protocol", 3, 4, 5)):
+        lowest = max((versions[low] for versions in alive), default=0)
+        highest = min((versions[high] for versions in alive), default=255)
+        for versions, name in everybody.items():
+            spoken = versions[current] if len(versions) > current else 0
+            if not lowest <= spoken <= highest:
+                return f"member '{name}' speaks {what} {spoken}, which is not within [{lowest}, {highest}]"
+    return None
