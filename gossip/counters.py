@@ -15,7 +15,13 @@ class Counters:
     streams_in: int = 0
     streams_out: int = 0
     streams_refused: int = 0
+    """Connections of peers that were closed because too many were open."""
+    streams_broken: int = 0
+    """Connections of peers that stalled or vanished before the exchange was over."""
     dropped_out: int = 0
+    """Packets dropped because the kernel's send buffer was full."""
+    unsent: Counter[str] = field(default_factory=Counter)
+    """Packets that the kernel refused to send or reported as undeliverable, by errno name."""
     refused: Counter[str] = field(default_factory=Counter)
     """Junk that was dropped, by WireError.kind."""
     unknown_messages: Counter[int] = field(default_factory=Counter)
@@ -27,3 +33,5 @@ class Counters:
     gossip_rounds: int = 0
     push_pulls: int = 0
     guard_refusals: int = 0
+    events_lost: int = 0
+    """Events that subscribers were too slow to take, summed over all of them."""

@@ -1,0 +1,362 @@
+"""Node: a Serf core in the real world. It owns the sockets, the clock, the timers and one nursery.
+
+The core decides, this carries out: no line here knows what a message means. Each call into the core runs to
+its end, then the effects it asked for are carried out in order, before anything else happens.
+"""
+
+import dataclasses
+import functools
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from moot.gossip.config import LAN, SerfConfig, SwimConfig, WireConfig
+from moot.gossip.counters import Counters
+from moot.gossip.errors import CommandError, ConfigError, StreamError, WireError
+from moot.gossip.net.feed import BUFFER, EventFeed
+from moot.gossip.net.interfaces import advertised
+from moot.gossip.net.streams import Streams
+from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
+from moot.gossip.net.timers import Timers
+from moot.gossip.net.transport import Transport
+from moot.gossip.record import Address, Ticket
+from moot.gossip.serf.core import Serf, SerfState
+from moot.gossip.serf.events import CommandDone, JoinDone
+from moot.gossip.serf.guard import MergeGuard
+from moot.gossip.serf.members import SerfMember
+from moot.gossip.swim.effects import Timer
+from moot.gossip.swim.member import VERSIONS
+from moot.gossip.swim.messages import PacketMessage, StreamMessage
+from moot.gossip.wire.codec import size_of
+from moot.gossip.wire.keyring import Keyring
+from moot.gossip.wire.packet import PacketCodec
+
+NONCE_SIZE = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """All that a node is made of. `bind_port` 0 is any free port."""
+
+    name: str
+    bind_host: str = "127.0.0.1"
+    bind_port: int = 0
+    advertise: tuple[str, int] | None = None
+    """What the others are told, when it is not the bound address; port 0 is the bound port."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    swim: SwimConfig = LAN
+    serf: SerfConfig = field(default_factory=SerfConfig)
+    wire: WireConfig = field(default_factory=WireConfig)
+    keys: Sequence[bytes] = ()
+    """Primary first; empty is no encryption."""
+    versions: bytes = VERSIONS
+    guard: MergeGuard | None = None
+    seed: int | None = None
+    """For tests; None takes randomness from the system."""
+
+
+class _Outbox:
+    """Effects: notes what the core asks for, with who shall do it."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self.queued: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+
+    def send_packet(self, to: Address, messages: Sequence[PacketMessage], crc: bool, /) -> None:
+        self.queued.append((self._node._send_packet, (to, messages, crc)))
+
+    def open_stream(self, to: Address, first: StreamMessage, ticket: Ticket, timeout: float, /) -> None:
+        self.queued.append((self._node._open_stream, (to, first, ticket, timeout)))
+
+    def reply_stream(self, ticket: Ticket, message: StreamMessage, /) -> None:
+        self.queued.append((self._node._reply_stream, (ticket, message)))
+
+    def set_timer(self, after: float, kind: Timer, token: int, /) -> None:
+        self.queued.append((self._node._set_timer, (after, kind, token)))
+
+    def notify(self, event: object, /) -> None:
+        self.queued.append((self._node._publish, (event,)))
+
+
+class _Waiter:
+    """Somebody who waits for a command's end. `end` stays None when the node stops before it."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.end: JoinDone | CommandDone | None = None
+
+
+class Node:
+    """One member of a pool. Give `run` a task; everything else works while it runs.
+
+    Cancelling `run` stops abruptly, as a crash would look to the others: nothing more is sent. Call `leave`
+    before it to part in good order. A command that is cancelled while it waits goes on by itself.
+    """
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self.settings = settings
+        self.counters = Counters()
+        self._feed = EventFeed(self.counters)
+        self._keyring = Keyring(settings.keys, functools.partial(os.urandom, NONCE_SIZE)) if settings.keys else None
+        self._codec = PacketCodec(settings.wire, self._keyring)
+        self._timers = Timers()
+        self._outbox = _Outbox(self)
+        self._replies: dict[Ticket, StreamMessage] = {}
+        self._waiters: dict[Ticket, _Waiter] = {}
+        self._last_ticket = 0
+        self._now = 0.0
+        self._running = False
+        self._transport: Transport | None = None
+        self._serf: Serf | None = None
+
+    # the world's view
+
+    @property
+    def serf(self) -> Serf:
+        """The core, for reading. Raises CommandError before `run` reported that it started."""
+        if self._serf is None:
+            raise CommandError("the node is not running")
+        return self._serf
+
+    @property
+    def bind_address(self) -> Address:
+        """Where the sockets are bound, the port resolved."""
+        if self._transport is None:
+            raise CommandError("the node is not running")
+        return self._transport.address
+
+    @property
+    def address(self) -> Address:
+        """What the others are told."""
+        return self.serf.address
+
+    @property
+    def encrypted(self) -> bool:
+        return self._keyring is not None
+
+    @property
+    def state(self) -> SerfState:
+        return self.serf.state
+
+    @property
+    def members_version(self) -> int:
+        """Grows whenever a member changes."""
+        return self.serf.members_version
+
+    def members(self) -> list[SerfMember]:
+        return self.serf.members()
+
+    def member(self, name: str) -> SerfMember | None:
+        return self.serf.member(name)
+
+    def stats(self) -> dict[str, str]:
+        """Serf's statistics, every value text."""
+        return {**self.serf.stats(), "encrypted": str(self.encrypted).lower()}
+
+    def subscribe(self, buffer: int = BUFFER) -> AbstractContextManager[trio.MemoryReceiveChannel[object]]:
+        """A channel of all events from now on. A reader that lags `buffer` behind finds EventsLost in it.
+
+        Works before `run` too, so that no event is missed. The channel ends with the node.
+        """
+        return self._feed.subscribe(buffer)
+
+    # commands
+
+    async def join(self, targets: Sequence[str]) -> list[JoinOutcome]:
+        """Join through every address of every target `[name/]host[:port]`; an outcome for each, in order.
+
+        Raises CommandError after a leave began, or when the node stops meanwhile.
+        """
+        found: list[Sequence[Address] | ResolveError] = [() for _ in targets]
+
+        async def resolve(index: int, target: str) -> None:
+            try:
+                found[index] = await resolve_target(target, self.bind_address.port, self.settings.swim.stream_timeout)
+            except ResolveError as error:
+                found[index] = error
+
+        async with trio.open_nursery() as nursery:
+            for index, target in enumerate(targets):
+                nursery.start_soon(resolve, index, target)
+        addresses = [address for entry in found if not isinstance(entry, ResolveError) for address in entry]
+        done = await self._command(self.serf.join, addresses)
+        assert isinstance(done, JoinDone)
+        results = iter(done.results)
+        outcomes = []
+        for target, entry in zip(targets, found, strict=True):
+            if isinstance(entry, ResolveError):
+                outcomes.append(JoinOutcome(target, None, str(entry)))
+            else:
+                outcomes += [JoinOutcome(target, *next(results)) for _ in entry]
+        return outcomes
+
+    async def leave(self) -> None:
+        """Leave the pool. Afterwards the node still answers until `run` is cancelled."""
+        await self._finish(self.serf.leave)
+
+    async def force_leave(self, name: str, *, prune: bool = False) -> None:
+        """Turn a failed member into one that left; with `prune` forget it altogether.
+
+        Returns when the pool has been told. Raises CommandError when that takes too long.
+        """
+        await self._finish(self.serf.force_leave, name, prune)
+
+    async def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Announce other tags. Raises ConfigError when they are too large, CommandError when that takes too long."""
+        await self._finish(self.serf.set_tags, tags)
+
+    async def _finish(self, command: Callable[..., Ticket], *args: object) -> None:
+        done = await self._command(command, *args)
+        assert isinstance(done, CommandDone)
+        if done.error is not None:
+            raise CommandError(done.error)
+
+    async def _command(self, command: Callable[..., Ticket], *args: object) -> JoinDone | CommandDone:
+        ticket, waiter = self._begin(command, *args)
+        try:
+            await waiter.ended.wait()
+        finally:
+            del self._waiters[ticket]
+        if waiter.end is None:
+            raise CommandError("the node has stopped")
+        return waiter.end
+
+    @trio.lowlevel.enable_ki_protection
+    def _begin(self, command: Callable[..., Ticket], *args: object) -> tuple[Ticket, _Waiter]:
+        """Call a command and register who waits, before its effects can bring its end."""
+        if not self._running:
+            raise CommandError("the node has stopped")
+        self._now = trio.current_time()
+        try:
+            ticket = command(self._now, *args)
+            waiter = self._waiters[ticket] = _Waiter()
+        finally:
+            self._carry_out()
+        return ticket, waiter
+
+    # life
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Bind, start the core, report started, and drive it until cancelled. Once only.
+
+        Raises ConfigError when the address cannot be had or a setting is impossible.
+        """
+        if self._transport is not None:
+            raise CommandError("a node runs once")
+        transport = self._transport = Transport.bind(self.settings.bind_host, self.settings.bind_port, self.counters)
+        try:
+            serf = self._serf = self._make_core(transport)
+            self._streams = Streams(
+                transport,
+                wire=self.settings.wire,
+                keyring=self._keyring,
+                timeout=self.settings.swim.stream_timeout,
+                counters=self.counters,
+            )
+            async with trio.open_nursery() as self._nursery:
+                self._running = True
+                self._drive(serf.start)
+                self._nursery.start_soon(transport.receive_packets, self._on_packet)
+                self._nursery.start_soon(transport.accept_streams, self._serve, self._nursery)
+                self._nursery.start_soon(self._timers.run, self._on_timer)
+                task_status.started()
+        finally:
+            self._running = False
+            transport.close()
+            self._feed.close()
+            for waiter in self._waiters.values():
+                waiter.ended.set()
+
+    def _make_core(self, transport: Transport) -> Serf:
+        settings = self.settings
+        if not settings.name:
+            raise ConfigError("the node's name must not be empty")
+        return Serf(
+            name=settings.name,
+            address=advertised(settings.advertise, transport.address),
+            tags=settings.tags,
+            versions=settings.versions,
+            swim_config=dataclasses.replace(settings.swim, packet_overhead=self._codec.overhead),
+            config=settings.serf,
+            effects=self._outbox,
+            rng=random.Random(settings.seed),
+            size_of=size_of,
+            guard=settings.guard,
+            counters=self.counters,
+        )
+
+    # into the core
+
+    @trio.lowlevel.enable_ki_protection
+    def _drive(self, call: Callable[..., None], *args: object) -> None:
+        """One call into the core, to its end, then its effects. Ctrl-C waits until both are done."""
+        self._now = trio.current_time()
+        call(self._now, *args)
+        self._carry_out()
+
+    def _on_packet(self, data: bytes, source: Address) -> None:
+        refused = self.counters.refused
+        try:
+            opened = self._codec.open(data)
+        except WireError as error:
+            refused[error.kind] += 1
+            return
+        for fault in opened.errors:
+            refused[fault.kind] += 1
+        if opened.messages:
+            self._drive(self.serf.on_packet, source, opened.messages)
+
+    def _on_timer(self, kind: Timer, token: int) -> None:
+        self._drive(self.serf.on_timer, kind, token)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        await self._streams.serve(stream, self._answer)
+
+    def _answer(self, source: Address, message: StreamMessage) -> StreamMessage | None:
+        # counts down, so that it never equals a ticket of the core's
+        self._last_ticket -= 1
+        ticket = Ticket(self._last_ticket)
+        self._drive(self.serf.on_stream, source, ticket, message)
+        return self._replies.pop(ticket, None)
+
+    async def _exchange(self, to: Address, first: StreamMessage, ticket: Ticket, within: float) -> None:
+        try:
+            reply = await self._streams.request(to, first, within)
+        except StreamError as error:
+            self._drive(self.serf.on_stream_failed, ticket, str(error))
+        else:
+            self._drive(self.serf.on_stream_reply, ticket, reply)
+
+    # out of the core
+
+    def _carry_out(self) -> None:
+        queued = self._outbox.queued
+        self._outbox.queued = []
+        for action, args in queued:
+            action(*args)
+
+    def _send_packet(self, to: Address, messages: Sequence[PacketMessage], crc: bool) -> None:
+        assert self._transport is not None
+        self._transport.send_packet(self._codec.seal(messages, crc), to)
+
+    def _open_stream(self, to: Address, first: StreamMessage, ticket: Ticket, timeout: float) -> None:
+        self._nursery.start_soon(self._exchange, to, first, ticket, timeout)
+
+    def _reply_stream(self, ticket: Ticket, message: StreamMessage) -> None:
+        self._replies[ticket] = message
+
+    def _set_timer(self, after: float, kind: Timer, token: int) -> None:
+        self._timers.add(self._now + after, kind, token)
+
+    def _publish(self, event: object) -> None:
+        if isinstance(event, JoinDone | CommandDone):
+            waiter = self._waiters.get(event.ticket)
+            if waiter is not None:
+                waiter.end = event
+                waiter.ended.set()
+        self._feed.publish(event)
