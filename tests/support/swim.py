@@ -80,12 +80,16 @@ class Recorder:
     replies: dict[Ticket, StreamMessage] = field(default_factory=dict)
     timers: list[Armed] = field(default_factory=list)
     events: list[object] = field(default_factory=list)
+    log: list[object] = field(default_factory=list)
+    """Packets, streams opened and events in the order they came; whoever reads it empties it."""
 
     def send_packet(self, to: Address, messages: Sequence[PacketMessage], crc: bool, /) -> None:
         self.packets.append(Sent(to, tuple(messages), crc))
+        self.log.append(self.packets[-1])
 
     def open_stream(self, to: Address, first: StreamMessage, ticket: Ticket, timeout: float, /) -> None:
         self.streams.append(Opened(to, first, ticket, timeout))
+        self.log.append(self.streams[-1])
 
     def reply_stream(self, ticket: Ticket, message: StreamMessage, /) -> None:
         assert ticket not in self.replies, "answered twice"
@@ -97,6 +101,7 @@ class Recorder:
 
     def notify(self, event: object, /) -> None:
         self.events.append(event)
+        self.log.append(event)
 
     def took(self, kind: type[E]) -> list[E]:
         """The events of one kind so far; they are taken off the list."""

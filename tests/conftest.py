@@ -1,0 +1,27 @@
+"""Options and fixtures for the whole suite."""
+
+import os
+import shutil
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite", action="store_true", help="write golden scripts anew from what happens now")
+
+
+@pytest.fixture(scope="session")
+def serf_binary() -> str:
+    """The real serf agent. Without it a test is skipped, but fails where MOOT_REQUIRE_PEERS=1 (as in CI)."""
+    return require_tool("serf", "Debian's package serf")
+
+
+def require_tool(name: str, where: str) -> str:
+    """The path of a program that tests need; skips, or fails where peers are required, when it is missing."""
+    path = shutil.which(name)
+    if path is not None:
+        return path
+    reason = f"{name} is not installed ({where})"
+    if os.environ.get("MOOT_REQUIRE_PEERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
