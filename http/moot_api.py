@@ -1,0 +1,69 @@
+"""`/v1/moot/…`: what Nomad has no endpoint for, and the page at `/ui/`.
+
+What changes anything here is kept from web pages of other sites (`guard.refuse_foreign_pages`).
+"""
+
+import html
+from collections import Counter
+
+from moot.http.backend import Backend
+from moot.http.exchange import HTML, Reply
+from moot.http.routes import READ, WRITE, Call, Role, Route
+from moot.http.schema import AgentAnswer, LeaveAnswer
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{name}</title>
+<h1>{name}</h1>
+<p>A gossip-pool agent. Its view of the pool: <a href="/v1/agent/members?pretty">members</a>,
+<a href="/v1/agent/self?pretty">itself</a>, <a href="/v1/moot/agent?pretty">in short</a>.</p>
+</html>
+"""
+
+
+class MootApi:
+    """The handlers."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def routes(self) -> list[Route]:
+        """The table."""
+        return [
+            Route("/ui/", READ, self.page),
+            Route("/v1/moot/agent", READ, self.agent),
+            Route("/v1/moot/leave", WRITE, self.leave, Role.SERVER, own_pages_only=True),
+        ]
+
+    async def page(self, call: Call) -> Reply:
+        """One page that says who answers here, below any path of `/ui/`."""
+        name = html.escape(self._backend.identity.gossip_name)
+        return Reply(PAGE.format(name=name).encode("utf-8", "replace"), HTML)
+
+    async def agent(self, call: Call) -> Reply:
+        """Who the agent is and how it does, cheap enough to be polled."""
+        identity, info = self._backend.identity, self._backend.info()
+        answer = AgentAnswer(
+            counters=dict(info.counters),
+            datacenter=identity.datacenter,
+            encrypted=info.encrypted,
+            gossip_address=info.gossip_address,
+            gossip_name=identity.gossip_name,
+            http_addresses=list(info.http_addresses),
+            label=info.label,
+            members=dict(Counter(member.status.value for member in self._backend.members())),
+            name=identity.node_name,
+            pid=info.pid,
+            pool=identity.pool,
+            profile=info.profile,
+            region=identity.region,
+            uptime=round(info.uptime, 3),
+            version=info.version,
+        )
+        return call.json(answer)
+
+    async def leave(self, call: Call) -> Reply:
+        """Leave the pool gracefully; answers when the pool has heard it, and then the agent ends."""
+        await self._backend.leave()
+        return call.json(LeaveAnswer(gossip_name=self._backend.identity.gossip_name))

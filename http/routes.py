@@ -1,0 +1,174 @@
+"""Which handler answers a request, and the order in which a request is checked.
+
+For a path that is known: method (405), role of the agent (501), guard against foreign pages (403), common
+query parameters (400), then the handler with its own parameters. That order decides which error a client
+sees when several apply, and it is Nomad's.
+"""
+
+import enum
+import posixpath
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from moot.http.backend import Backend, BackendError
+from moot.http.exchange import (
+    HTML,
+    JSON,
+    BadEscape,
+    Headers,
+    HttpError,
+    Query,
+    Reply,
+    Request,
+    Response,
+    split_target,
+    unescape,
+)
+from moot.http.guard import configured_headers, finish, refuse_foreign_pages
+from moot.http.schema import encode
+
+READ = frozenset({"GET"})
+WRITE = frozenset({"PUT", "POST"})
+
+GO_DURATION = re.compile(r"[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)")
+TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+class Role(enum.Enum):
+    """Which role an agent needs to answer."""
+
+    ANY = enum.auto()
+    SERVER = enum.auto()
+    CLIENT = enum.auto()
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that passed the checks, as its handler sees it."""
+
+    request: Request
+    query: Query
+    stale: bool = False
+
+    @property
+    def pretty(self) -> bool:
+        """`?pretty` in any form but `pretty=0`."""
+        return "pretty" in self.query and self.query.first("pretty") != "0"
+
+    def json(self, answer: object) -> Reply:
+        """The answer as JSON in the form that the request asks for."""
+        return Reply(encode(answer, pretty=self.pretty), JSON)
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path. A path that ends in `/` stands for all paths below it too."""
+
+    path: str
+    methods: frozenset[str]
+    handler: Handler
+    role: Role = Role.ANY
+    checks_query: bool = False
+    """Whether malformed `stale`, `wait`, `index` and `per_page` are refused."""
+    own_pages_only: bool = False
+
+
+class Router:
+    """The application that the server calls: finds the route, checks, asks the handler, finishes the answer."""
+
+    def __init__(self, backend: Backend, routes: Iterable[Route]) -> None:
+        self._backend = backend
+        self._exact = {route.path: route for route in routes}
+        self._prefixes = [route for path, route in self._exact.items() if path.endswith("/")]
+
+    async def __call__(self, request: Request) -> Response:
+        raw_path, query = split_target(request.target)
+        try:
+            path = unescape(raw_path)
+        except BadEscape:
+            return finish(request, Reply.text(400, "invalid escape in the path"))
+        clean = clean_path(path)
+        if clean != path:
+            return redirect(request, 301, clean, query)
+        if path == "/":
+            return redirect(request, 307, "/ui/", query)
+        route = self._find(path)
+        if route is None:
+            if f"{path}/" in self._exact:
+                return redirect(request, 301, f"{path}/", query)
+            return finish(request, Reply(status=404))
+        extra = configured_headers(self._backend.response_headers)
+        return finish(request, await self._answer(route, request, Query(query)), extra)
+
+    def _find(self, path: str) -> Route | None:
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact
+        return next((route for route in self._prefixes if path.startswith(route.path)), None)
+
+    async def _answer(self, route: Route, request: Request, query: Query) -> Reply:
+        try:
+            return await route.handler(self._check(route, request, query))
+        except HttpError as error:
+            return Reply.text(error.status, error.text)
+        except BackendError as error:
+            return Reply.text(500, str(error))
+
+    def _check(self, route: Route, request: Request, query: Query) -> Call:
+        """Raises HttpError by the order in the module's head."""
+        if request.method not in route.methods:
+            raise HttpError(405, "Invalid method")
+        backend = self._backend
+        lacks_server = route.role is Role.SERVER and not backend.identity.is_server
+        lacks_client = route.role is Role.CLIENT and backend.client is None
+        if lacks_server or lacks_client:
+            raise HttpError(501, "Invalid method")
+        if route.own_pages_only:
+            refuse_foreign_pages(request)
+        return Call(request, query, check_query(query) if route.checks_query else False)
+
+
+def check_query(query: Query) -> bool:
+    """Check the parameters that all reading endpoints share; answers with `stale`. Raises HttpError 400.
+
+    Nothing here blocks, so well-formed `wait` and `index` change nothing.
+    """
+    stale = "stale" in query and (query.first("stale") == "" or read_bool(query.first("stale")))
+    if stale is None:
+        raise HttpError(400, "Expect `true` or `false` for `stale` query string parameter")
+    wait, index, per_page = query.first("wait"), query.first("index"), query.first("per_page")
+    if wait and not GO_DURATION.fullmatch(wait):
+        raise HttpError(400, "Invalid wait time")
+    if index and not (re.fullmatch("[0-9]{1,20}", index) and int(index) < 2**64):
+        raise HttpError(400, "Invalid index")
+    if per_page and not (re.fullmatch("[+-]?[0-9]{1,10}", per_page) and -(2**31) <= int(per_page) < 2**31):
+        raise HttpError(400, "Expect a number for `per_page` query string parameter")
+    return stale
+
+
+def read_bool(text: str) -> bool | None:
+    """A truth value in the spellings that Go takes, None for any other text."""
+    return True if text in TRUE else False if text in FALSE else None
+
+
+def clean_path(path: str) -> str:
+    """The path without `.`, `..` and doubled slashes; a slash at the end stays."""
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    return clean + "/" if path.endswith("/") and clean != "/" else clean
+
+
+def redirect(request: Request, status: int, path: str, query: str) -> Response:
+    """Send the client to another path of ours, its query kept. Readers get a link in the body."""
+    location = quote(path, safe="/$&+,:;=@~!*'()", errors="surrogateescape") + (f"?{query}" if query else "")
+    words = {301: "Moved Permanently", 307: "Temporary Redirect"}[status]
+    link = location.replace("&", "&amp;").replace("'", "&#39;").replace('"', "&#34;").replace("<", "&lt;")
+    reads = request.method in ("GET", "HEAD")
+    body = f'<a href="{link}">{words}</a>.\n\n'.encode() if reads else b""
+    extra: Headers = [(b"Location", location.encode())]
+    return finish(request, Reply(body, HTML, status), extra)

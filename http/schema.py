@@ -1,0 +1,128 @@
+"""Shapes of the answers as typed structs, and how they become JSON.
+
+Keys are sent sorted. Strings that came from the network may hold bytes that are no UTF-8 (as surrogate
+escapes); each such byte is sent as U+FFFD, as Go does.
+"""
+
+import re
+
+import msgspec
+
+from moot.gossip.serf.members import SerfMember
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class MemberAnswer(msgspec.Struct, rename="pascal"):
+    """One member. Without a member, in `self` of an agent outside the pool, everything is zero."""
+
+    addr: str | None = None
+    delegate_cur: int = 0
+    delegate_max: int = 0
+    delegate_min: int = 0
+    name: str = ""
+    port: int = 0
+    protocol_cur: int = 0
+    protocol_max: int = 0
+    protocol_min: int = 0
+    status: str = "none"
+    tags: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, member: SerfMember) -> "MemberAnswer":
+        """What is known of the member, its tags decoded."""
+        protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur = member.versions
+        return cls(
+            addr=member.address.host,
+            delegate_cur=delegate_cur,
+            delegate_max=delegate_max,
+            delegate_min=delegate_min,
+            name=member.name,
+            port=member.address.port,
+            protocol_cur=protocol_cur,
+            protocol_max=protocol_max,
+            protocol_min=protocol_min,
+            status=member.status.value,
+            tags=dict(member.tags),
+        )
+
+
+class MembersAnswer(msgspec.Struct):
+    """GET /v1/agent/members."""
+
+    members: list[MemberAnswer] = msgspec.field(name="Members")
+    server_dc: str = msgspec.field(name="ServerDC")
+    server_name: str = msgspec.field(name="ServerName")
+    server_region: str = msgspec.field(name="ServerRegion")
+
+
+class SelfAnswer(msgspec.Struct):
+    """/v1/agent/self."""
+
+    config: dict[str, object]
+    member: MemberAnswer
+    stats: dict[str, dict[str, str]]
+
+
+class JoinAnswer(msgspec.Struct):
+    """PUT /v1/agent/join. `error` is empty as soon as one address was joined."""
+
+    error: str
+    num_joined: int
+
+
+class HealthAnswer(msgspec.Struct):
+    """One role in GET /v1/agent/health."""
+
+    message: str
+    ok: bool
+
+
+class AgentAnswer(msgspec.Struct):
+    """GET /v1/moot/agent."""
+
+    counters: dict[str, int]
+    datacenter: str
+    encrypted: bool
+    gossip_address: str
+    gossip_name: str
+    http_addresses: list[str]
+    label: str
+    members: dict[str, int]
+    """How many members there are in each status; statuses without a member are left out."""
+    name: str
+    pid: int
+    pool: str
+    profile: str
+    region: str
+    uptime: float
+    version: str
+
+
+class LeaveAnswer(msgspec.Struct):
+    """PUT /v1/moot/leave: the pool has heard that the agent leaves; the agent ends after this answer."""
+
+    gossip_name: str
+
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+def encode(answer: object, *, pretty: bool = False) -> bytes:
+    """JSON: compact without a final newline, or indented by four blanks with one."""
+    try:
+        compact = _ENCODER.encode(answer)
+    except UnicodeEncodeError:  # rare, so only then every string is looked at
+        compact = _ENCODER.encode(_cleaned(msgspec.to_builtins(answer)))
+    return msgspec.json.format(compact, indent=4) + b"\n" if pretty else compact
+
+
+def _cleaned(value: object) -> object:
+    match value:
+        case str():
+            return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+        case list():
+            return [_cleaned(item) for item in value]
+        case dict():
+            return {_cleaned(key): _cleaned(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,318 @@
+"""HTTP/1.1 on trio: listeners, connections, limits, timeouts, graceful stop. Knows no routes.
+
+h11 judges the bytes; this module owns sockets and time. HTTP shares the event loop with the failure
+detector, so whatever a client does costs bounded memory and never holds the loop: each connection has one
+task, one request in work, and a deadline on every wait for the client.
+"""
+
+import email.utils
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import h11
+import trio
+
+from moot.gossip.record import Address
+from moot.http.exchange import Application, Request, Response
+
+RECEIVE_BYTES = 65_536
+LINGER_BYTES_MAX = 4 * 1024 * 1024
+"""How much of a refused request is read and thrown away, so that the refusal is not lost in a reset."""
+BACKLOG = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one server takes. Durations are seconds."""
+
+    connections_max: int = 512
+    connections_per_client_max: int = 100
+    """Connections from one IP at a time, Nomad's default; 0 sets no limit."""
+    header_bytes_max: int = 65_536
+    body_bytes_max: int = 1_048_576
+    idle_timeout: float = 120.0
+    """How long a connection may wait for its first or next request. Go's client keeps one for 90 s."""
+    header_timeout: float = 10.0
+    """From the first byte of a request to the end of its headers."""
+    body_timeout: float = 30.0
+    write_timeout: float = 30.0
+    linger_timeout: float = 1.0
+    stop_timeout: float = 10.0
+    """How long `stop` lets requests in work go on."""
+
+
+@dataclass(slots=True)
+class HttpCounters:
+    """Counts since start."""
+
+    connections: int = 0
+    connections_refused: int = 0
+    requests: int = 0
+    bad_requests: int = 0
+    timeouts: int = 0
+    faults: int = 0
+    """Requests that ended in a bug of ours, answered with 500."""
+
+
+class HttpServer:
+    """Serves an application on any number of addresses. Use: `listen`, then `serve` in a nursery, `stop`.
+
+    `report` is told of every bug in the application, with the request's method and target.
+    """
+
+    def __init__(
+        self, application: Application, *, report: Callable[[str, Exception], None], limits: Limits | None = None
+    ) -> None:
+        self.application = application
+        self.report = report
+        self.limits = limits or Limits()
+        self.counters = HttpCounters()
+        self.stopping = False
+        self.idle_scopes: set[trio.CancelScope] = set()
+        self._per_client: Counter[str] = Counter()
+        self._open_count = 0
+        self._listeners: list[trio.SocketListener] = []
+        self._accepting = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._finished = trio.Event()
+
+    async def listen(self, addresses: Sequence[tuple[str, int]]) -> list[Address]:
+        """Bind every (IP, port); port 0 takes any free one. Answers with where it listens.
+
+        Raises OSError when one cannot be bound; none of them stays bound then.
+        """
+        try:
+            for host, port in addresses:
+                self._listeners += await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        except OSError:
+            for listener in self._listeners:
+                await listener.aclose()
+            self._listeners.clear()
+            raise
+        names = (listener.socket.getsockname() for listener in self._listeners)
+        return [Address.parse(name[0].partition("%")[0], name[1]) for name in names]
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Accept and answer until `stop`. Call it once, after `listen`."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                with self._accepting:
+                    task_status.started()
+                    await trio.serve_listeners(self._connected, self._listeners, handler_nursery=self._nursery)
+        finally:
+            self._finished.set()
+
+    async def stop(self) -> None:
+        """Stop accepting, close idle connections, let requests in work end within `stop_timeout`.
+
+        Returns when all is closed. Not to be called from a request's own task, which it would wait for.
+        """
+        self.stopping = True
+        self._accepting.cancel()
+        for scope in list(self.idle_scopes):
+            scope.cancel()
+        if self._nursery is None:
+            for listener in self._listeners:
+                await listener.aclose()
+            return
+        self._nursery.cancel_scope.deadline = trio.current_time() + self.limits.stop_timeout
+        await self._finished.wait()
+
+    async def _connected(self, stream: trio.SocketStream) -> None:
+        """One connection, from accept to close; the caller closes the socket."""
+        self.counters.connections += 1
+        try:
+            peer = stream.socket.getpeername()[0]
+            stream.socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+        except OSError:  # gone between connect and accept
+            return
+        full = self._open_count >= self.limits.connections_max
+        per_client_max = self.limits.connections_per_client_max
+        if full or (per_client_max and self._per_client[peer] >= per_client_max):
+            self.counters.connections_refused += 1
+            await self._turn_away(stream, HTTPStatus.SERVICE_UNAVAILABLE if full else HTTPStatus.TOO_MANY_REQUESTS)
+            return
+        self._open_count += 1
+        self._per_client[peer] += 1
+        try:
+            await Connection(self, stream, peer).run()
+        finally:
+            self._open_count -= 1
+            self._per_client[peer] -= 1
+            if not self._per_client[peer]:
+                del self._per_client[peer]
+
+    async def _turn_away(self, stream: trio.SocketStream, status: HTTPStatus) -> None:
+        """Say why and hang up, without reading: this client gets no memory and next to no time."""
+        text = b"too many connections"
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        head += f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        with trio.move_on_after(self.limits.linger_timeout):
+            try:
+                await stream.send_all(head.encode() + text)
+                await stream.send_eof()
+            except trio.BrokenResourceError:  # it did not wait to hear it
+                return
+
+
+class Refusal(Exception):
+    """A request that is not taken to the application; the connection ends with the answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class Connection:
+    """One client's connection: requests one after the other, pipelined ones wait in h11's buffer."""
+
+    def __init__(self, server: HttpServer, stream: trio.SocketStream, peer: str) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._stream = stream
+        self._peer = peer
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=server.limits.header_bytes_max)
+
+    async def run(self) -> None:
+        """Serve until either side closes, or the client breaks a rule or a deadline."""
+        try:
+            while await self._exchange():
+                self._h11.start_next_cycle()
+        except trio.BrokenResourceError:  # the client is gone; there is nobody to tell
+            return
+
+    async def _exchange(self) -> bool:
+        """One request and its answer; False when the connection is over."""
+        server = self._server
+        try:
+            head = await self._read_head()
+            if head is None:
+                return False
+            body = await self._read_body(head)
+        except h11.RemoteProtocolError as error:
+            server.counters.bad_requests += 1
+            await self._refuse(error.error_status_hint, str(error))
+            return False
+        except Refusal as refusal:
+            server.counters.bad_requests += 1
+            await self._refuse(refusal.status, refusal.text)
+            return False
+        server.counters.requests += 1
+        request = Request(head.method.decode(), head.target.decode(), list(head.headers), body, self._peer)
+        await self._send(await self._answer(request), bare=request.method == "HEAD")
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            return True
+        if self._h11.trailing_data[0]:
+            await self._linger()
+        return False
+
+    async def _answer(self, request: Request) -> Response:
+        """Ask the application. Its bugs are reported and cost one request, not the agent."""
+        try:
+            return await self._server.application(request)
+        except Exception as error:
+            self._server.counters.faults += 1
+            self._server.report(f"{request.method} {request.target}", error)
+            return plain_text(500, "internal error")
+
+    async def _read_head(self) -> h11.Request | None:
+        """The next request's head; None when the client closed, stayed idle too long, or we stop."""
+        if not self._h11.trailing_data[0] and not await self._wait_for_first_byte():
+            return None
+        with trio.move_on_after(self._limits.header_timeout) as scope:
+            event = await self._next_event()
+        if scope.cancelled_caught:
+            self._server.counters.timeouts += 1
+            raise Refusal(408, "the request's headers did not arrive in time")
+        return event if isinstance(event, h11.Request) else None
+
+    async def _wait_for_first_byte(self) -> bool:
+        if self._server.stopping:
+            return False
+        with trio.move_on_after(self._limits.idle_timeout) as scope:
+            self._server.idle_scopes.add(scope)
+            try:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+            finally:
+                self._server.idle_scopes.discard(scope)
+        if scope.cancelled_caught:
+            return False
+        self._h11.receive_data(data)
+        return True
+
+    async def _read_body(self, head: h11.Request) -> bytes:
+        """The whole body. Raises Refusal when it is too long or too slow."""
+        limit = self._limits.body_bytes_max
+        declared = next((int(value) for name, value in head.headers if name == b"content-length"), 0)
+        if declared > limit:
+            raise Refusal(413, f"the body must not exceed {limit} bytes")
+        if self._h11.they_are_waiting_for_100_continue:
+            go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+            await self._write(go_on)
+        chunks: list[bytes] = []
+        size = 0
+        with trio.move_on_after(self._limits.body_timeout) as scope:
+            while isinstance(event := await self._next_event(), h11.Data):
+                size += len(event.data)
+                if size > limit:
+                    raise Refusal(413, f"the body must not exceed {limit} bytes")
+                chunks.append(bytes(event.data))
+        if scope.cancelled_caught:
+            self._server.counters.timeouts += 1
+            raise Refusal(408, "the request's body did not arrive in time")
+        return b"".join(chunks)
+
+    async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        while True:
+            event = self._h11.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            self._h11.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
+
+    async def _send(self, response: Response, *, bare: bool = False, close: bool = False) -> None:
+        """Write the answer in one piece. `bare` leaves the body out and its length in, for HEAD."""
+        headers = [
+            (b"Date", email.utils.formatdate(time.time(), usegmt=True).encode()),
+            *response.headers,
+            (b"Content-Length", b"%d" % len(response.body)),
+        ]
+        if close or self._server.stopping:
+            headers.append((b"Connection", b"close"))
+        reason = HTTPStatus(response.status).phrase.encode()
+        head = h11.Response(status_code=response.status, headers=headers, reason=reason)
+        pieces = [self._h11.send(head)]
+        if response.body and not bare:
+            pieces.append(self._h11.send(h11.Data(data=response.body)))
+        pieces.append(self._h11.send(h11.EndOfMessage()))
+        await self._write(b"".join(piece for piece in pieces if piece))
+
+    async def _write(self, data: bytes | None) -> None:
+        """Raises BrokenResourceError, also for a client that does not take the bytes in time."""
+        with trio.move_on_after(self._limits.write_timeout) as scope:
+            await self._stream.send_all(data or b"")
+        if scope.cancelled_caught:
+            self._server.counters.timeouts += 1
+            raise trio.BrokenResourceError("the client did not take the answer in time")
+
+    async def _refuse(self, status: int, text: str) -> None:
+        if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        await self._send(plain_text(status, text), close=True)
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Close our half and read a little on: closing with bytes unread would reset the answer away."""
+        with trio.move_on_after(self._limits.linger_timeout):
+            await self._stream.send_eof()
+            seen = 0
+            while seen < LINGER_BYTES_MAX and (data := await self._stream.receive_some(RECEIVE_BYTES)):
+                seen += len(data)
+
+
+def plain_text(status: int, text: str) -> Response:
+    """An answer in plain words, without a final newline."""
+    return Response(status, [(b"Content-Type", b"text/plain; charset=utf-8")], text.encode())
