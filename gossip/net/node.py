@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -184,9 +184,11 @@ class Node:
             for index, target in enumerate(targets):
                 nursery.start_soon(resolve, index, target)
         addresses = [address for entry in found if not isinstance(entry, ResolveError) for address in entry]
-        done = await self._command(self.serf.join, addresses)
-        assert isinstance(done, JoinDone)
-        results = iter(done.results)
+        results: Iterator[tuple[Address, str | None]] = iter(())
+        if addresses or self.state is not SerfState.ALIVE:
+            done = await self._command(self.serf.join, addresses)
+            assert isinstance(done, JoinDone)
+            results = iter(done.results)
         outcomes = []
         for target, entry in zip(targets, found, strict=True):
             if isinstance(entry, ResolveError):

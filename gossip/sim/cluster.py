@@ -1,0 +1,318 @@
+"""SimCluster: a pool of real cores in virtual time. One seed decides everything that happens."""
+
+import dataclasses
+import gc
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from random import Random
+from typing import Literal
+
+from moot.gossip.config import LAN, SerfConfig, SwimConfig, WireConfig
+from moot.gossip.errors import CommandError
+from moot.gossip.faults import Conditions
+from moot.gossip.record import Address, Ticket
+from moot.gossip.serf.core import Serf
+from moot.gossip.sim.calendar import Calendar
+from moot.gossip.sim.host import Host
+from moot.gossip.sim.network import LAN_LATENCY, ByteCarrier, Latency, Network, ObjectCarrier
+from moot.gossip.swim.core import Swim
+from moot.gossip.swim.events import MemberJoined
+from moot.gossip.swim.table import Roster
+from moot.gossip.wire.codec import size_of
+from moot.gossip.wire.keyring import Keyring
+from moot.gossip.wire.packet import PacketCodec
+
+PORT = 7946
+NONCE_SIZE = 12
+COMMANDS_WAIT = 60.0
+"""Seconds of virtual time that a blocking command gets; every one of them ends sooner by its own timers."""
+
+
+class SimCluster:
+    """`n` members in virtual time, named `n0`, `n1` and so on with as many digits as needed.
+
+    `layer` is "serf" (the whole engine) or "swim" (memberlist alone). With `wire` messages travel as bytes,
+    sealed with `keys` if given; the history is the same. Faults are in `conditions`, seconds in `now`.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        swim: SwimConfig = LAN,
+        serf: SerfConfig | None = None,
+        layer: Literal["serf", "swim"] = "serf",
+        wire: bool = False,
+        keys: Sequence[bytes] = (),
+        latency: Latency = LAN_LATENCY,
+    ) -> None:
+        self.seed = seed
+        self.conditions = Conditions()
+        self.history: list[tuple[float, str, object]] = []
+        """Every event of every member: time, name, event."""
+        self.hosts: dict[str, Host] = {}
+        self._calendar = Calendar()
+        self._layer = layer
+        self._serf_config = serf or SerfConfig()
+        self._roster = Roster()
+        self._boots: dict[str, int] = {}
+        self._digest = hashlib.blake2b(digest_size=16)
+        carrier = ByteCarrier(WireConfig(), self._keyring(keys)) if wire else ObjectCarrier()
+        self._swim_config = swim
+        if keys:
+            # objects leave room in their packets for the seal too, or histories would differ
+            self._swim_config = dataclasses.replace(swim, packet_overhead=_overhead(keys))
+        self._network = Network(self._calendar, self.conditions, self._random("network"), latency, carrier)
+        digits = len(str(max(n - 1, 0)))
+        self.names = [f"n{number:0{digits}}" for number in range(n)]
+        self._addresses = {
+            name: Address(bytes((10, number >> 16, number >> 8 & 255, number & 255)), PORT)
+            for number, name in enumerate(self.names)
+        }
+
+    # making and breaking members
+
+    def boot_cold(self, *, seeds: int = 1, spread: float = 1.0) -> None:
+        """Start all within `spread` seconds; the first `seeds` first, the others join through them."""
+        stagger = self._random("boot")
+        targets = self.names[:seeds]
+        for name in self.names:
+            when = 0.0 if name in targets else spread * stagger.random()
+            self._calendar.after(when, self.start, name, [other for other in targets if other != name])
+
+    def boot_converged(self) -> None:
+        """Start all at once, each knowing all; their tables share every record."""
+        for name in self.names:
+            self.start(name)
+        members = [_swim_of(self.hosts[name].core).me for name in self.names]
+        for name in self.names:
+            core = self.hosts[name].core
+            table = _swim_of(core).members
+            for member in members:
+                if member.name != name:
+                    table.put(self.now, member)
+                    if isinstance(core, Serf):
+                        core.on_event(self.now, MemberJoined(member))
+
+    def start(self, name: str, join: Sequence[str] = ()) -> None:
+        """Start a member, afresh if it ran before: incarnation 1, an empty table."""
+        assert name not in self.hosts, f"{name} runs already"
+        boot = self._boots[name] = self._boots.get(name, 0) + 1
+        host = Host(
+            name,
+            self._addresses[name],
+            calendar=self._calendar,
+            network=self._network,
+            conditions=self.conditions,
+            observe=self._observe,
+        )
+        host.core = self._make_core(host, self._random(f"{name}/{boot}"))
+        self.hosts[name] = host
+        self._network.attach(host)
+        host.core.start(self.now)
+        if join:
+            host.core.join(self.now, [self._addresses[target] for target in join])
+
+    def crash(self, name: str, *, dark: bool = False) -> None:
+        """Kill its process, or with `dark` its whole host: dials are refused, or time out."""
+        host = self.hosts.pop(name)
+        host.kill()
+        self._network.detach(host, dark=dark)
+
+    def restart(self, name: str, join: Sequence[str]) -> None:
+        """Kill it if it still runs, start it afresh and let it join through others."""
+        if name in self.hosts:
+            self.crash(name)
+        self.start(name, join)
+
+    def pause(self, name: str) -> None:
+        """Stop its process as SIGSTOP does: it keeps what arrives and does nothing."""
+        self.conditions.pause(name)
+
+    def resume(self, name: str) -> None:
+        """Let it go on, and do what it missed."""
+        self.conditions.resume(name)
+        self.hosts[name].catch_up()
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Part the network; see Conditions.partition."""
+        self.conditions.partition(*groups)
+
+    def heal(self) -> None:
+        """Lift every fault."""
+        self.conditions.heal()
+
+    # commands
+
+    def serf(self, name: str) -> Serf:
+        """The Serf core of a running member; for a cluster of that layer."""
+        core = self.hosts[name].core
+        assert isinstance(core, Serf)
+        return core
+
+    def join(self, name: str, targets: Sequence[str]) -> Ticket:
+        """Let a member join others; the end is an event."""
+        return self.hosts[name].core.join(self.now, [self._addresses[target] for target in targets])
+
+    def leave(self, name: str) -> None:
+        """Let a member leave in good order, then end its process. Takes virtual time."""
+        ticket = self.serf(name).leave(self.now)
+        self._await(ticket)
+        self.crash(name)
+
+    def force_leave(self, name: str, gone: str, *, prune: bool = False) -> None:
+        """Let a member tell the pool that another is gone for good. Takes virtual time."""
+        self._await(self.serf(name).force_leave(self.now, gone, prune))
+
+    def _await(self, ticket: Ticket) -> None:
+        """Run until the command ended. Raises CommandError with its reason when it failed."""
+        seen = len(self.history)
+
+        def ends() -> Iterator[object]:
+            return (event for _, _, event in self.history[seen:] if getattr(event, "ticket", None) == ticket)
+
+        self.run_until(lambda: any(ends()), COMMANDS_WAIT)
+        error = getattr(next(ends()), "error", None)
+        if error is not None:
+            raise CommandError(error)
+
+    # time
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return self._calendar.now
+
+    @property
+    def event_count(self) -> int:
+        """Timers fired and messages delivered so far."""
+        return self._calendar.event_count
+
+    @property
+    def packet_count(self) -> int:
+        """Datagrams sent so far, the lost ones included."""
+        return self._network.packet_count
+
+    def run_for(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        with _collector_off():
+            self._calendar.run_until(self.now + seconds)
+
+    def run_until(self, holds: Callable[[], bool], deadline: float, *, step: float = 0.1) -> float:
+        """Run until something holds, looked at every `step` seconds; answers after how many seconds it did.
+
+        Raises TimeoutError, naming the seed, when it does not hold within `deadline` seconds.
+        """
+        began = self.now
+        with _collector_off():
+            while not holds():
+                if self.now - began >= deadline:
+                    raise TimeoutError(f"not reached within {deadline} virtual seconds (seed {self.seed})")
+                self._calendar.run_until(self.now + step)
+        return self.now - began
+
+    # what they see
+
+    def view(self, name: str) -> dict[str, str]:
+        """What one running member holds of each: `alive`, `suspect`, `dead`, `left`, or Serf's words for it."""
+        core = self.hosts[name].core
+        if isinstance(core, Serf):
+            return {member.name: member.status.value for member in core.members()}
+        return {member.name: member.status.name.lower() for member in core.members}
+
+    def views(self) -> dict[str, dict[str, str]]:
+        """The view of each running member."""
+        return {name: self.view(name) for name in self.hosts}
+
+    def all_see(self, expected: Mapping[str, str | None]) -> bool:
+        """Whether every running member sees these statuses; None is unknown. Others are not looked at."""
+        for host in self.hosts.values():
+            core = host.core
+            for name, status in expected.items():
+                if _status_of(core, name) != status:
+                    return False
+        return True
+
+    def converged(self) -> bool:
+        """Whether every running member sees every running member alive, and nobody else."""
+        running = dict.fromkeys(self.hosts, "alive")
+        return all(
+            {other: status for other, status in self.view(name).items() if status == "alive"} == running
+            for name in self.hosts
+        )
+
+    def events_of(self, kind: type, since: float = 0.0) -> list[tuple[float, str, object]]:
+        """The history's events of one type from the instant `since` on."""
+        return [entry for entry in self.history if entry[0] >= since and isinstance(entry[2], kind)]
+
+    def digest(self) -> str:
+        """A hash over the whole history. The same seed gives the same in every process, as objects or bytes."""
+        return self._digest.hexdigest()
+
+    # the rest
+
+    def _make_core(self, host: Host, rng: Random) -> Swim | Serf:
+        if self._layer == "swim":
+            return Swim(
+                name=host.name,
+                address=host.address,
+                config=self._swim_config,
+                effects=host,
+                rng=rng,
+                size_of=size_of,
+                roster=self._roster,
+            )
+        return Serf(
+            name=host.name,
+            address=host.address,
+            tags={},
+            swim_config=self._swim_config,
+            config=self._serf_config,
+            effects=host,
+            rng=rng,
+            size_of=size_of,
+            roster=self._roster,
+        )
+
+    def _observe(self, name: str, event: object) -> None:
+        now = self._calendar.now
+        self.history.append((now, name, event))
+        self._digest.update(f"{now!r} {name} {event!r}\n".encode(errors="surrogateescape"))
+
+    def _random(self, purpose: str) -> Random:
+        """Its own stream of randomness for each purpose, so that one more draw here changes nothing there."""
+        return Random(f"{self.seed}/{purpose}")
+
+    def _keyring(self, keys: Sequence[bytes]) -> Keyring | None:
+        nonces = self._random("nonces")
+        return Keyring(keys, lambda: nonces.randbytes(NONCE_SIZE)) if keys else None
+
+
+def _swim_of(core: Swim | Serf) -> Swim:
+    return core.swim if isinstance(core, Serf) else core
+
+
+def _status_of(core: Swim | Serf, name: str) -> str | None:
+    if isinstance(core, Serf):
+        member = core.member(name)
+        return member.status.value if member else None
+    row = core.members.get(name)
+    return row.status.name.lower() if row else None
+
+
+def _overhead(keys: Sequence[bytes]) -> int:
+    return PacketCodec(WireConfig(), Keyring(keys, lambda: bytes(NONCE_SIZE))).overhead
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """No cyclic garbage is made per event, so looking for it costs a third of the time for nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

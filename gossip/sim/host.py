@@ -1,0 +1,117 @@
+"""Host: one simulated member. It drives a core as `net.Node` does, with a calendar for a clock."""
+
+from collections.abc import Callable, Sequence
+
+from moot.gossip.faults import Conditions
+from moot.gossip.record import Address, Ticket
+from moot.gossip.serf.core import Serf
+from moot.gossip.sim.calendar import Calendar
+from moot.gossip.sim.network import Network
+from moot.gossip.swim.core import Swim
+from moot.gossip.swim.effects import Timer
+from moot.gossip.swim.messages import PacketMessage, StreamMessage
+
+
+class Host:
+    """Effects and endpoint of one core. Once it is killed nothing reaches it any more.
+
+    Effects only put entries into the calendar, which is the queueing that the contract asks for.
+    """
+
+    core: Swim | Serf
+    """Set by the cluster right after construction, for a core needs its effects first."""
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        *,
+        calendar: Calendar,
+        network: Network,
+        conditions: Conditions,
+        observe: Callable[[str, object], None],
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.alive = True
+        self._calendar = calendar
+        self._network = network
+        self._conditions = conditions
+        self._observe = observe
+        self._waiting: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        """What came up while paused, oldest first."""
+        self._dialled: set[Ticket] = set()
+        self._replies: dict[Ticket, StreamMessage] = {}
+
+    # the core's effects
+
+    def send_packet(self, to: Address, messages: Sequence[PacketMessage], crc: bool, /) -> None:
+        self._network.send_packet(self, to, messages, crc)
+
+    def open_stream(self, to: Address, first: StreamMessage, ticket: Ticket, timeout: float, /) -> None:
+        self._dialled.add(ticket)
+        self._network.open_stream(self, to, first, ticket, timeout)
+
+    def reply_stream(self, ticket: Ticket, message: StreamMessage, /) -> None:
+        self._replies[ticket] = message
+
+    def set_timer(self, after: float, kind: Timer, token: int, /) -> None:
+        self._calendar.after(after, self._drive, self._on_timer, kind, token)
+
+    def notify(self, event: object, /) -> None:
+        self._observe(self.name, event)
+
+    # what arrives
+
+    def receive_packet(self, source: Address, messages: Sequence[PacketMessage]) -> None:
+        self._drive(self._on_packet, source, messages)
+
+    def receive_request(self, source: Address, ticket: Ticket, message: StreamMessage) -> None:
+        self._drive(self._on_request, source, ticket, message)
+
+    def receive_reply(self, ticket: Ticket, message: StreamMessage) -> None:
+        self._drive(self._on_reply, ticket, message)
+
+    def receive_failure(self, ticket: Ticket, reason: str) -> None:
+        self._drive(self._on_failure, ticket, reason)
+
+    # life
+
+    def kill(self) -> None:
+        """Nothing is sent, nothing is heard any more."""
+        self.alive = False
+        self._waiting.clear()
+
+    def catch_up(self) -> None:
+        """After a pause: do what came up meanwhile, in its order."""
+        waiting, self._waiting = self._waiting, []
+        for step, args in waiting:
+            self._drive(step, *args)
+
+    def _drive(self, step: Callable[..., None], *args: object) -> None:
+        if not self.alive:
+            return
+        if self._conditions.is_paused(self.name):
+            self._waiting.append((step, args))
+            return
+        step(*args)
+
+    def _on_packet(self, source: Address, messages: Sequence[PacketMessage]) -> None:
+        self.core.on_packet(self._calendar.now, source, messages)
+
+    def _on_timer(self, kind: Timer, token: int) -> None:
+        self.core.on_timer(self._calendar.now, kind, token)
+
+    def _on_request(self, source: Address, ticket: Ticket, message: StreamMessage) -> None:
+        self.core.on_stream(self._calendar.now, source, ticket, message)
+        self._network.finish_stream(self, ticket, self._replies.pop(ticket, None))
+
+    def _on_reply(self, ticket: Ticket, message: StreamMessage) -> None:
+        if ticket in self._dialled:
+            self._dialled.remove(ticket)
+            self.core.on_stream_reply(self._calendar.now, ticket, message)
+
+    def _on_failure(self, ticket: Ticket, reason: str) -> None:
+        if ticket in self._dialled:
+            self._dialled.remove(ticket)
+            self.core.on_stream_failed(self._calendar.now, ticket, reason)
