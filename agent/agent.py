@@ -1,0 +1,291 @@
+"""Agent: a gossip node and its HTTP API, from start to stop, in one nursery.
+
+It ends with the exit code of Nomad's agent: 0 after a graceful leave, 1 when it was simply stopped, when a
+second signal cut a leave short, or when retries to join were used up.
+"""
+
+import os
+import signal
+import socket
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import fields
+
+import trio
+
+from moot import __version__
+from moot.agent.backend import AgentBackend
+from moot.agent.config import Settings
+from moot.agent.event_log import EventLog
+from moot.agent.identity import advertised_address, node_id, node_settings
+from moot.agent.logs import Logs
+from moot.gossip.errors import CommandError, ConfigError, GossipError, JoinError
+from moot.gossip.net.node import Node
+from moot.gossip.net.targets import JoinOutcome
+from moot.http.api import build_api
+from moot.http.server import HttpServer
+
+LEAVE_TIMEOUT = 5.0
+"""Seconds that a leave after a signal may take."""
+RETRY_FIRST = 1.0
+"""Seconds before the second attempt of a retried join; doubles up to the retry interval."""
+SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
+RELOADABLE = {"log_level", "response_headers", "files"}
+
+
+class Agent:
+    """One agent. `run` is its life; the rest are its parts.
+
+    `reread` gives the settings anew when the agent is told to reload, or raises ConfigError. `lifeline` is a
+    file descriptor; when it reads as ended, whoever started the agent is gone, and so is the agent.
+    """
+
+    def __init__(
+        self, settings: Settings, logs: Logs, *, reread: Callable[[], Settings], lifeline: int | None = None
+    ) -> None:
+        self.settings = settings
+        self.logs = logs
+        self._reread = reread
+        self._lifeline = lifeline
+        self._log = logs.logger("agent")
+        self._rpc_holder: socket.socket | None = None
+        self.rpc = advertised_address(settings, "rpc", self._rpc_port())
+        self.node = Node(node_settings(settings, self.rpc, node_id(settings.data_dir)))
+        self.backend = AgentBackend(self.node, settings, rpc=self.rpc, leave=self._leave_and_end)
+        self.server = HttpServer(build_api(self.backend), report=self._report_fault)
+        self._pool = trio.CancelScope()
+        self._ended = trio.Event()
+        self._exit_code = 1
+        self._failure: GossipError | None = None
+
+    async def run(self) -> int:
+        """Live until a signal, a leave or a failure; the exit code. Raises GossipError when the start fails."""
+        watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        with trio.open_signal_receiver(*watched) as signals, self.node.subscribe() as events:
+            async with trio.open_nursery() as nursery:
+                event_log = EventLog(self.logs.logger("serf"))
+                nursery.start_soon(self._write_events, event_log, events)
+                nursery.start_soon(event_log.report_refused, self.node.counters)
+                nursery.start_soon(self._obey_signals, signals, nursery)
+                if self._lifeline is not None:
+                    nursery.start_soon(self._watch_lifeline, self._lifeline)
+                nursery.start_soon(self._start, nursery)
+                await self._ended.wait()
+                self._pool.cancel()
+                await self.server.stop()
+                nursery.cancel_scope.cancel()
+        if self._rpc_holder is not None:
+            self._rpc_holder.close()
+        if self._failure is not None:
+            raise self._failure
+        return self._exit_code
+
+    def end(self, exit_code: int) -> None:
+        """Stop now: the pool first, without a word to it, then HTTP. The first call decides the exit code."""
+        if not self._ended.is_set():
+            self._exit_code = exit_code
+            self._ended.set()
+
+    # start
+
+    async def _start(self, nursery: trio.Nursery) -> None:
+        try:
+            await nursery.start(self._run_node)
+            await self._listen()
+            await nursery.start(self.server.serve)
+            self._say_configuration()
+            if self.settings.start_join:
+                await self._join_at_start()
+        except GossipError as failure:
+            self._failure = failure
+            self.end(1)
+            return
+        self._say_started()
+        if self.settings.retry_join:
+            await self._join_with_retries()
+
+    async def _run_node(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with self._pool:
+            await self.node.run(task_status=task_status)
+
+    async def _listen(self) -> None:
+        wanted = self.settings.bind["http"]
+        try:
+            self.backend.http = await self.server.listen([(wanted.host, wanted.port)])
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigError(
+                f"HTTP cannot listen on {wanted}: {reason}; give another --http-port or --http-addr"
+            ) from error
+
+    def _rpc_port(self) -> int:
+        """The RPC port to announce. Nothing listens there yet; a free one is held so that nobody else gets it."""
+        wanted = self.settings.bind["rpc"]
+        if wanted.port:
+            return wanted.port
+        self._rpc_holder = socket.socket(socket.AF_INET6 if ":" in wanted.host else socket.AF_INET)
+        try:
+            self._rpc_holder.bind((wanted.host, 0))
+        except OSError as error:
+            self._rpc_holder.close()
+            raise ConfigError(f"no RPC port to be had on {wanted.host}: {error.strerror}") from error
+        port: int = self._rpc_holder.getsockname()[1]
+        return port
+
+    # joining
+
+    async def _join_at_start(self) -> None:
+        """Raises JoinError when nobody could be joined."""
+        outcomes = await self._join(self.settings.start_join)
+        joined = sum(outcome.error is None for outcome in outcomes)
+        if not joined:
+            raise JoinError({outcome.target: str(outcome.error) for outcome in outcomes})
+        self._log.info("join completed", agents=joined)
+
+    async def _join_with_retries(self) -> None:
+        """Until one attempt joins somebody; the pause grows from a second to the retry interval."""
+        settings = self.settings
+        pause = min(RETRY_FIRST, settings.retry_interval)
+        attempt = 0
+        while True:
+            try:
+                outcomes = await self._join(settings.retry_join)
+            except CommandError as refusal:  # a leave began meanwhile
+                self._log.info("no more attempts to join", reason=refusal)
+                return
+            joined = sum(outcome.error is None for outcome in outcomes)
+            if joined:
+                self._log.info("join completed", agents=joined)
+                return
+            attempt += 1
+            if settings.retry_max and attempt > settings.retry_max:
+                self._log.error("max join retry exhausted, exiting", attempts=attempt)
+                self.end(1)
+                return
+            self._log.warn("join failed, trying again", attempt=attempt, retry_in=f"{pause:g}s")
+            await trio.sleep(pause)
+            pause = min(2 * pause, settings.retry_interval)
+
+    async def _join(self, targets: Sequence[str]) -> list[JoinOutcome]:
+        """One attempt at all targets at once; every result goes to the log."""
+        outcomes = await self.node.join(targets)
+        for outcome in outcomes:
+            if outcome.error is None:
+                self._log.info("joined", target=outcome.target, address=outcome.address)
+            else:
+                self._log.warn("not joined", target=outcome.target, reason=outcome.error)
+        return outcomes
+
+    # events, signals
+
+    async def _write_events(self, event_log: EventLog, events: trio.MemoryReceiveChannel[object]) -> None:
+        async for event in events:
+            event_log(event)
+
+    async def _obey_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        leaving = False
+        async for number in signals:
+            if number == signal.SIGHUP:
+                self._reload()
+                continue
+            self._say(f"Caught signal: {SIGNAL_NAMES[signal.Signals(number)]}")
+            settings = self.settings
+            graceful = settings.leave_on_interrupt if number == signal.SIGINT else settings.leave_on_terminate
+            if leaving or not graceful:
+                self.end(1)
+            else:
+                leaving = True
+                self._say("Gracefully shutting down agent...")
+                nursery.start_soon(self._leave_in_time)
+
+    async def _leave_in_time(self) -> None:
+        with trio.move_on_after(LEAVE_TIMEOUT):
+            try:
+                await self._leave_and_end()
+            except CommandError as error:
+                self._log.error("could not leave gracefully", reason=error)
+        self.end(1)
+
+    async def _leave_and_end(self) -> None:
+        """Raises CommandError when the pool could not be told."""
+        await self.node.leave()
+        self.end(0)
+
+    async def _watch_lifeline(self, lifeline: int) -> None:
+        await trio.lowlevel.wait_readable(lifeline)
+        self._log.info("whoever started this agent is gone, ending")
+        self.end(1)
+
+    def _reload(self) -> None:
+        """Take over the log level and the response headers. A broken new configuration keeps the old one."""
+        self._say("Reloading configuration...")
+        try:
+            fresh = self._reread()
+        except ConfigError as error:
+            self._log.error("configuration not reloaded, the old one stays", reason=error)
+            return
+        held = self.settings
+        fixed = [
+            field.name
+            for field in fields(fresh)
+            if field.name not in RELOADABLE and getattr(fresh, field.name) != getattr(held, field.name)
+        ]
+        if fixed:
+            self._log.warn("some changes need a restart of the agent", settings=", ".join(fixed))
+        self.logs.set_level(fresh.log_level)
+        self.backend.reload(fresh)
+        self._log.info("configuration reloaded", log_level=fresh.log_level)
+
+    def _report_fault(self, request: str, error: Exception) -> None:
+        """A bug of ours in one request: the agent goes on, the log says all that helps to find it."""
+        trace = "".join(traceback.format_exception(error))
+        self.logs.logger("http").error("internal error", request=request, traceback=trace)
+
+    # what people see at start
+
+    def _say(self, text: str) -> None:
+        if self.logs.as_json:
+            self._log.info(text)
+        else:
+            print(f"==> {text}", flush=True)
+
+    def _facts(self) -> dict[str, str]:
+        settings = self.settings
+        http = self.backend.http[0]
+        told_http: object = settings.advertise["http"] or http
+        rpc = f"{settings.bind['rpc'].host}:{self.rpc.port}"
+        return {
+            "Advertise Addrs": f"HTTP: {told_http}; RPC: {self.rpc}; Serf: {self.node.address}",
+            "Bind Addrs": f"HTTP: {http}; RPC: {rpc} (not served); Serf: {self.node.bind_address}",
+            "Client": "false",
+            "Gossip": f"{settings.pool} pool, {settings.profile} profile, "
+            f"{'encrypted' if self.node.encrypted else 'not encrypted'}",
+            "Log Level": settings.log_level.upper(),
+            "Name": settings.gossip_name,
+            "Region (DC)": f"{settings.region} ({settings.datacenter})",
+            "Server": "true",
+            "Version": __version__,
+        }
+
+    def _say_configuration(self) -> None:
+        if not self.logs.as_json:
+            facts = self._facts()
+            width = max(map(len, facts)) + 4
+            lines = [f"{title:>{width}}: {value}" for title, value in facts.items()]
+            print("\n".join(["==> moot agent configuration:", "", *lines, ""]), flush=True)
+        for warning in self.settings.warnings():
+            self._log.warn(warning)
+
+    def _say_started(self) -> None:
+        """The line that says where the agent is; with JSON logs it is made for programs to read."""
+        if not self.logs.as_json:
+            print("==> moot agent started! Log data will stream in below:\n", flush=True)
+            return
+        self._log.info(
+            "agent started",
+            name=self.settings.gossip_name,
+            gossip=str(self.node.address),
+            http=str(self.backend.http[0]),
+            rpc=str(self.rpc),
+            pid=os.getpid(),
+        )

@@ -1,0 +1,155 @@
+"""AgentBackend: what the HTTP API sees of a running agent."""
+
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import fields
+
+import trio
+
+from moot import __version__
+from moot.agent.config import Settings
+from moot.gossip.counters import Counters
+from moot.gossip.errors import CommandError
+from moot.gossip.net.node import Node
+from moot.gossip.record import Address
+from moot.gossip.serf.members import SerfMember
+from moot.http.backend import AgentInfo, BackendError, Identity, JoinAttempt, PoolClosed
+from moot.http.self_config import AgentSettings, build_config
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
+"""Go's names for what the kernel reports."""
+
+
+class AgentBackend:
+    """Answers from the node's memory. `leave` is the agent's way to leave and then end."""
+
+    client = None
+
+    def __init__(self, node: Node, settings: Settings, *, rpc: Address, leave: Callable[[], Awaitable[None]]) -> None:
+        self._node = node
+        self._settings = settings
+        self._rpc = rpc
+        self._leave = leave
+        self._started = time.monotonic()
+        self.http: Sequence[Address] = ()
+        """Where HTTP listens; set once it does, before the first request."""
+        self.response_headers = settings.response_headers
+        self.identity = Identity(
+            node_name=settings.name,
+            gossip_name=settings.gossip_name,
+            region=settings.region,
+            datacenter=settings.datacenter,
+            pool=settings.pool,
+            is_server=True,
+        )
+
+    def reload(self, settings: Settings) -> None:
+        """Take over what may change while the agent runs."""
+        self._settings = settings
+        self.response_headers = settings.response_headers
+
+    @property
+    def members_version(self) -> int:
+        return self._node.members_version
+
+    def members(self) -> Sequence[SerfMember]:
+        return self._node.members()
+
+    def self_member(self) -> SerfMember | None:
+        return self._node.member(self.identity.gossip_name)
+
+    def agent_config(self) -> Mapping[str, object]:
+        settings = self._settings
+        told = settings.advertise
+        return build_config(
+            AgentSettings(
+                bind_addr=settings.bind_addr,
+                http_bind=settings.bind["http"].host,
+                rpc_bind=settings.bind["rpc"].host,
+                serf_bind=settings.bind["serf"].host,
+                http_advertise=str(told["http"] or self.http[0]),
+                rpc_advertise=str(self._rpc),
+                serf_advertise=str(self._node.address),
+                http_port=self.http[0].port,
+                rpc_port=settings.bind["rpc"].port or self._rpc.port,
+                serf_port=self._node.bind_address.port,
+                region=settings.region,
+                datacenter=settings.datacenter,
+                node_name=settings.name_given,
+                data_dir=str(settings.data_dir or ""),
+                dev_mode=settings.dev,
+                log_level=settings.log_level.upper(),
+                leave_on_interrupt=settings.leave_on_interrupt,
+                leave_on_terminate=settings.leave_on_terminate,
+                files=[str(path) for path in settings.files],
+                response_headers=settings.response_headers,
+                server_enabled=True,
+                bootstrap_expect=settings.bootstrap_expect,
+                start_join=settings.start_join,
+                retry_join=settings.retry_join,
+                retry_max=settings.retry_max,
+                retry_interval=settings.retry_interval,
+                version=__version__,
+            )
+        )
+
+    def stats(self) -> Mapping[str, Mapping[str, str]]:
+        """`goroutines` counts trio tasks, `version` is Python's: the nearest that this runtime has."""
+        machine = platform.machine()
+        runtime = {
+            "arch": ARCHITECTURES.get(machine, machine),
+            "cpu_count": str(os.cpu_count() or 1),
+            "goroutines": str(trio.lowlevel.current_statistics().tasks_living),
+            "kernel.name": platform.system().lower(),
+            "max_procs": str(len(os.sched_getaffinity(0))),
+            "version": platform.python_version(),
+        }
+        return {"serf": self._node.stats(), "runtime": runtime}
+
+    def info(self) -> AgentInfo:
+        return AgentInfo(
+            version=__version__,
+            pid=os.getpid(),
+            uptime=time.monotonic() - self._started,
+            profile=self._settings.profile,
+            encrypted=self._node.encrypted,
+            label=self._settings.label,
+            gossip_address=str(self._node.address),
+            http_addresses=[str(address) for address in self.http],
+            counters=_flat(self._node.counters),
+        )
+
+    async def join(self, addresses: Sequence[str]) -> Sequence[JoinAttempt]:
+        try:
+            outcomes = await self._node.join(addresses)
+        except CommandError as error:
+            raise PoolClosed(str(error)) from error
+        return [JoinAttempt(given=each.target, ip=each.ip, error=each.cause or "") for each in outcomes]
+
+    async def force_leave(self, name: str, prune: bool) -> None:
+        try:
+            await self._node.force_leave(name, prune=prune)
+        except CommandError as error:
+            raise BackendError(str(error)) from error
+
+    async def leave(self) -> None:
+        try:
+            await self._leave()
+        except CommandError as error:
+            raise BackendError(str(error)) from error
+
+
+def _flat(counters: Counters) -> dict[str, int]:
+    """All counters by name; those by kind as their sum, and as `name.kind` each."""
+    flat: dict[str, int] = {}
+    for field in fields(counters):
+        value = getattr(counters, field.name)
+        if isinstance(value, Counter):
+            flat[field.name] = value.total()
+            flat |= {f"{field.name}.{kind}": number for kind, number in value.items()}
+        else:
+            flat[field.name] = value
+    return flat

@@ -1,0 +1,105 @@
+"""The command tree. Commands are imported when they run, so `moot members` never pays for trio or Rich.
+
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C) for the commands that ask an agent.
+`moot agent` ends as Nomad's agent does: 0 after a graceful leave, 1 when it was just stopped.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from moot import __version__
+from moot.gossip.errors import GossipError
+
+INTERRUPTED = 130
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "agent": ("agent", "Run an agent: one member of a gossip pool, with Nomad's agent API."),
+    "members": ("members", "Show the members of the pool as one agent sees them."),
+    "join": ("join", "Tell an agent to join a pool."),
+    "leave": ("leave", "Let an agent leave its pool gracefully and end."),
+    "force-leave": ("force_leave", "Turn a failed member into one that left."),
+    "info": ("info", "Show an agent's own figures."),
+    "cluster": ("cluster", "Run N real agents on this machine."),
+    "demo": ("demo", "Watch a real pool form, lose a member, and agree about it."),
+    "keygen": ("keygen", "Make a key for gossip encryption."),
+    "completion": ("completion", "Print the completion script of a shell."),
+    "version": ("version", "Show versions."),
+}
+"""Command name to its module in `moot.agent.commands` and its line of help; the module's `command` is it."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help lines, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"moot.agent.commands.{COMMANDS[cmd_name][0]}")
+        found: click.Command = module.command
+        return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [
+            CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="moot", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A gossip-pool agent that speaks memberlist and Serf and serves Nomad's agent API.
+
+    Start with `moot demo`, or `moot cluster up 3` and `moot members --address URL`.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line and exit with its code; every failure is one `moot: ...` on stderr."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code (see the module)."""
+    try:
+        result = cli.main(arguments, prog_name="moot", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        return _usage(error)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _failed(error.format_message(), error.exit_code)
+    except GossipError as error:
+        return _failed(str(error))
+    except BrokenPipeError:
+        # the reader of our output went away, as `| head` does; keep the interpreter from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _failed(text: str, code: int = 1) -> int:
+    click.echo(f"moot: {text}", err=True)
+    return code
+
+
+def _usage(error: click.UsageError) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    where = error.ctx.command_path if error.ctx else "moot"
+    return _failed(f"{error.format_message()}\nTry `{where} --help`.", error.exit_code)

@@ -1,0 +1,115 @@
+"""`moot agent`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from moot.agent import config
+from moot.agent.agent import Agent
+from moot.agent.logs import Logs
+
+
+def flag(name: str, key: str, text: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
+    """An option that stands for a key of the configuration files, by the dotted path `key`."""
+    return click.option(name, key.replace(".", "__"), default=None, help=text, **options)
+
+
+def pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    """`K=V` options as a map; None when there are none."""
+    found = {}
+    for value in values:
+        key, equals, rest = value.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{value!r} must be KEY=VALUE")
+        found[key] = rest
+    return found or None
+
+
+def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
+    """Repeatable options as a list; None when there are none."""
+    return list(values) or None
+
+
+@click.command("agent")
+@click.option(
+    "--config",
+    "paths",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A .json or .toml file, or a directory of them; repeatable.",
+)
+@click.option("--dev", is_flag=True, help="A server for trying things out: verbose, on loopback, nothing kept.")
+@flag("--node", "name", "Node name.  [default: the host name]")
+@flag("--region", "region", "Region.  [default: global]")
+@flag("--dc", "datacenter", "Datacenter.  [default: dc1]")
+@flag("--server", "server.enabled", "Run as a server: a member of the pool.  [default]", is_flag=True)
+@flag("--client", "client.enabled", "Client mode; not part of this version.", is_flag=True)
+@flag("--bind", "bind_addr", "IP to listen on.  [default: 127.0.0.1]", metavar="IP")
+@flag("--advertise", "advertise.serf", "What the pool is told instead of the bind address.", metavar="IP[:PORT]")
+@flag("--serf-port", "ports.serf", "Gossip port, UDP and TCP; 0 takes any free one.  [default: 4648]", type=int)
+@flag("--http-addr", "addresses.http", "IP that HTTP listens on.  [default: the bind address]", metavar="IP")
+@flag("--http-port", "ports.http", "HTTP port; 0 takes any free one.  [default: 4646]", type=int)
+@flag("--rpc-port", "ports.rpc", "RPC port to announce; nothing listens there.  [default: 4647]", type=int)
+@flag(
+    "--join",
+    "server.start_join",
+    "Join this at start or fail; repeatable, all are tried at once.",
+    metavar="ADDR",
+    multiple=True,
+    callback=listed,
+)
+@flag(
+    "--retry-join",
+    "server.retry_join",
+    "Join this in the background until it works; repeatable.",
+    metavar="ADDR",
+    multiple=True,
+    callback=listed,
+)
+@flag(
+    "--retry-interval",
+    "server.retry_interval",
+    "Longest pause between attempts; it grows from 1s.  [default: 30s]",
+    metavar="TIME",
+)
+@flag("--retry-max", "server.retry_max", "Attempts after the first, then exit with 1; 0 is for ever.", type=int)
+@flag("--tag", "moot.tags", "A tag to announce; repeatable.", metavar="K=V", multiple=True, callback=pairs)
+@flag("--encrypt", "server.encrypt", "Gossip key in base64, from `moot keygen`.", metavar="KEY")
+@flag("--label", "moot.label", "Packets with another label are refused, so pools cannot merge by accident.")
+@flag("--profile", "moot.profile", "Timing: lan, wan or local.  [default: wan in nomad pools, else lan]")
+@flag(
+    "--pool",
+    "moot.pool",
+    "nomad: Nomad's names, tags and merge check. serf: mixes with serf agents.  [default: nomad]",
+)
+@flag("--data-dir", "data_dir", "Absolute path for what outlives a restart; made when missing.", metavar="DIR")
+@flag("--log-level", "log_level", "trace, debug, info, warn or error.  [default: info]")
+@flag("--log-json", "log_json", "Write the log as JSON objects.", is_flag=True)
+@flag(
+    "--leave-on-interrupt/--no-leave-on-interrupt", "leave_on_interrupt", "Leave gracefully on SIGINT.  [default: no]"
+)
+@flag(
+    "--leave-on-terminate/--no-leave-on-terminate",
+    "leave_on_terminate",
+    "Leave gracefully on SIGTERM.  [default: no]",
+)
+@click.option("--lifeline", type=int, hidden=True)
+@click.pass_context
+def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline: int | None, **flags: object) -> None:
+    """Run an agent: one member of a gossip pool, with Nomad's agent API over HTTP.
+
+    Settings come from built-in values, then --dev, then --config files in order, then the flags. SIGHUP reads
+    the files again (log level and response headers). Exit code 0 after a graceful leave, 1 otherwise.
+    """
+    given = {key.replace("__", "."): value for key, value in flags.items()}
+
+    def reread() -> config.Settings:
+        return config.load(paths, given, dev=dev)
+
+    settings = reread()
+    logs = Logs(level=settings.log_level, as_json=settings.log_json)
+    ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))

@@ -1,0 +1,155 @@
+"""Events of the pool as log lines. Quiet: what happens all the time is debug, and repeats are held back."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trio
+
+from moot.agent.logs import Log
+from moot.gossip.counters import Counters
+from moot.gossip.net.feed import EventsLost
+from moot.gossip.serf.events import (
+    CommandDone,
+    MemberChange,
+    MemberEvent,
+    MemberLeaving,
+    QueryReceived,
+    UserEventReceived,
+)
+from moot.gossip.serf.members import MemberStatus
+from moot.gossip.swim.events import (
+    MemberSuspected,
+    MergeRefused,
+    NameConflict,
+    ProbeFailed,
+    Refuted,
+    StreamPingOnly,
+    SuspicionLifted,
+    SyncFailed,
+)
+
+REPEAT_AFTER = 60.0
+"""Seconds for which a warning about the same thing is not said again, and between reports of refused packets."""
+REMEMBERED_MAX = 256
+"""How many things are remembered as said; names come from the network."""
+
+_CHANGES = {
+    MemberChange.JOIN: "member joined",
+    MemberChange.LEAVE: "member left",
+    MemberChange.FAILED: "member failed",
+    MemberChange.UPDATE: "member updated",
+    MemberChange.REAP: "member forgotten",
+}
+
+
+class EventLog:
+    """Writes the events of one node. Call it with each; `report_refused` runs as a task."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._said: dict[tuple[str, str], float] = {}
+        self._on: Mapping[type, Callable[[Any], None]] = {
+            MemberEvent: self._member,
+            MemberLeaving: self._leaving,
+            MemberSuspected: self._suspected,
+            SuspicionLifted: self._lifted,
+            Refuted: self._refuted,
+            ProbeFailed: self._probe_failed,
+            StreamPingOnly: self._stream_only,
+            NameConflict: self._conflict,
+            MergeRefused: self._merge_refused,
+            SyncFailed: self._sync_failed,
+            CommandDone: self._command_done,
+            UserEventReceived: self._user_event,
+            QueryReceived: self._query,
+            EventsLost: self._lost,
+        }
+
+    def __call__(self, event: object) -> None:
+        """Write what there is to say about an event; unknown kinds are silent."""
+        write = self._on.get(type(event))
+        if write is not None:
+            write(event)
+
+    async def report_refused(self, counters: Counters) -> None:
+        """Once in a while, tell how many packets and streams were refused since, if any. Runs until cancelled."""
+        before: Counter[str] = Counter()
+        while True:
+            await trio.sleep(REPEAT_AFTER)
+            now = counters.refused.copy()
+            fresh = now - before
+            before = now
+            if fresh:
+                kinds = ", ".join(f"{kind} {number}" for kind, number in fresh.most_common())
+                self._log.warn("refused what peers sent", count=fresh.total(), kinds=kinds)
+
+    def _rarely(self, what: str, about: str) -> bool:
+        """Whether it is time to say this again."""
+        now = trio.current_time()
+        if now - self._said.get((what, about), -REPEAT_AFTER) < REPEAT_AFTER:
+            return False
+        if len(self._said) >= REMEMBERED_MAX:
+            self._said.clear()
+        self._said[what, about] = now
+        return True
+
+    def _member(self, event: MemberEvent) -> None:
+        member = event.member
+        write = self._log.warn if event.change is MemberChange.FAILED else self._log.info
+        write(_CHANGES[event.change], name=member.name, address=member.address)
+
+    def _leaving(self, event: MemberLeaving) -> None:
+        leaving = event.member.status is MemberStatus.LEAVING
+        self._log.info("member is leaving" if leaving else "member stays after all", name=event.member.name)
+
+    def _suspected(self, event: MemberSuspected) -> None:
+        self._log.debug("member is suspected", name=event.member.name, accuser=event.accuser)
+
+    def _lifted(self, event: SuspicionLifted) -> None:
+        self._log.debug("suspicion is lifted", name=event.member.name)
+
+    def _refuted(self, event: Refuted) -> None:
+        if self._rarely("refuted", event.accuser):
+            self._log.warn("a member took us for dead, refuted", accuser=event.accuser, incarnation=event.incarnation)
+
+    def _probe_failed(self, event: ProbeFailed) -> None:
+        self._log.debug("no answer to a probe", name=event.member.name, address=event.member.address)
+
+    def _stream_only(self, event: StreamPingOnly) -> None:
+        if self._rarely("stream only", event.member.name):
+            self._log.warn(
+                "member answers over TCP but not over UDP; is UDP blocked?",
+                name=event.member.name,
+                address=event.member.address,
+            )
+
+    def _conflict(self, event: NameConflict) -> None:
+        if self._rarely("conflict", event.held.name):
+            self._log.error(
+                "two members have the same name; the first is kept",
+                name=event.held.name,
+                kept=event.held.address,
+                refused=event.offered.address,
+            )
+
+    def _merge_refused(self, event: MergeRefused) -> None:
+        if self._rarely("merge", event.reason):
+            self._log.warn("refused to merge with a pool", peer=event.peer or "unknown", reason=event.reason)
+
+    def _sync_failed(self, event: SyncFailed) -> None:
+        if self._rarely("sync", str(event.peer)):
+            self._log.warn("could not exchange state", peer=event.peer, reason=event.reason)
+
+    def _command_done(self, event: CommandDone) -> None:
+        if event.error is not None:
+            self._log.warn("command failed", reason=event.error)
+
+    def _user_event(self, event: UserEventReceived) -> None:
+        self._log.debug("user event", name=event.event.name, ltime=event.event.ltime)
+
+    def _query(self, event: QueryReceived) -> None:
+        self._log.debug("query", name=event.query.name, ltime=event.query.ltime, sender=event.query.source_node)
+
+    def _lost(self, event: EventsLost) -> None:
+        self._log.warn("too many events at once, some are not in this log", count=event.count)

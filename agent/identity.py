@@ -1,0 +1,92 @@
+"""Who the agent is in the pool: its name, its tags, the versions it announces."""
+
+import uuid
+from pathlib import Path
+
+from moot import __version__
+from moot.agent.config import Settings
+from moot.gossip.config import PROFILES, SerfConfig, WireConfig
+from moot.gossip.errors import ConfigError
+from moot.gossip.net.interfaces import advertised
+from moot.gossip.net.node import NodeSettings
+from moot.gossip.record import Address
+from moot.gossip.serf.guard import nomad_guard
+from moot.gossip.swim.member import VERSIONS
+
+NOMAD_VERSIONS = bytes((1, 5, 2, 2, 5, 4))
+"""What Nomad's servers announce: as a stock agent, but Serf protocol 4 is spoken."""
+NOMAD_RECONNECT_TIMEOUT = 72 * 3600.0
+"""Nomad keeps a failed server for three days."""
+RAFT_PROTOCOL = "3"
+"""What the tag raft_vsn says. There is no Raft here; peers want the tag to be an integer."""
+
+
+def node_id(data_dir: Path | None) -> str:
+    """A UUID: the one kept in the data directory, made there at first; without a directory a fresh one.
+
+    Raises ConfigError when the directory cannot be used.
+    """
+    if data_dir is None:
+        return str(uuid.uuid4())
+    path = data_dir / "node-id"
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists():
+            return str(uuid.UUID(path.read_text("ascii").strip()))
+        made = str(uuid.uuid4())
+        path.write_text(made + "\n", "ascii")
+    except OSError as error:
+        raise ConfigError(f"data directory {data_dir}: {error.strerror}; give another --data-dir") from None
+    except ValueError:
+        raise ConfigError(f"{path} holds no UUID; remove the file to get a new one") from None
+    return made
+
+
+def advertised_address(settings: Settings, service: str, port: int) -> Address:
+    """What others are told about a service that listens on `port`. Raises ConfigError."""
+    given = settings.advertise[service]
+    told = (given.host, given.port) if given else None
+    return advertised(told, Address.parse(settings.bind[service].host, port))
+
+
+def server_tags(settings: Settings, rpc: Address, identifier: str) -> dict[str, str]:
+    """The tags of a Nomad server, and those that were asked for. Raises ConfigError when they collide."""
+    tags = {
+        "role": "nomad",
+        "region": settings.region,
+        "dc": settings.datacenter,
+        "vsn": "1",
+        "mvn": "1",
+        "build": __version__,
+        "port": str(rpc.port),
+        "id": identifier,
+        "rpc_addr": rpc.host,
+        "raft_vsn": RAFT_PROTOCOL,
+    }
+    if settings.bootstrap_expect == 1:
+        tags["bootstrap"] = "1"
+    if settings.bootstrap_expect:
+        tags["expect"] = str(settings.bootstrap_expect)
+    taken = sorted(tags.keys() & settings.tags.keys())
+    if taken:
+        raise ConfigError(f"the tag {taken[0]} is the agent's own in a nomad pool; take another name or --pool serf")
+    return {**tags, **settings.tags}
+
+
+def node_settings(settings: Settings, rpc: Address, identifier: str) -> NodeSettings:
+    """The gossip node that these settings ask for; `rpc` is the announced RPC address. Raises ConfigError."""
+    nomad = settings.pool == "nomad"
+    given = settings.advertise["serf"]
+    return NodeSettings(
+        name=settings.gossip_name,
+        bind_host=settings.bind["serf"].host,
+        bind_port=settings.bind["serf"].port,
+        advertise=(given.host, given.port) if given else None,
+        tags=server_tags(settings, rpc, identifier) if nomad else settings.tags,
+        swim=PROFILES[settings.profile],
+        serf=SerfConfig(reconnect_timeout=NOMAD_RECONNECT_TIMEOUT) if nomad else SerfConfig(),
+        wire=WireConfig(label=settings.label.encode()),
+        keys=settings.keys,
+        versions=NOMAD_VERSIONS if nomad else VERSIONS,
+        guard=nomad_guard if nomad else None,
+    )

@@ -1,0 +1,119 @@
+"""Processes by pid, safely: a pid is only believed together with the time its process started.
+
+Linux only, as `/proc` and pidfds are.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process for good: `started` (clock ticks since boot) tells a reused pid from it."""
+
+    pid: int
+    started: int
+
+    def alive(self) -> bool:
+        """It runs. A zombie does not."""
+        return started_at(self.pid) == self.started
+
+    def kill(self, number: signal.Signals) -> bool:
+        """Send a signal to this very process. False when it is gone."""
+        with _pidfd(self) as fd:
+            if fd is None:
+                return False
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, number)
+            return True
+
+
+def started_at(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot; None when none runs under that pid."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    state, *fields = stat.rpartition(b")")[2].split()
+    return None if state in (b"Z", b"X") else int(fields[18])
+
+
+def identify(pid: int) -> Process:
+    """The process that runs under `pid` now. Raises ProcessLookupError when none does."""
+    started = started_at(pid)
+    if started is None:
+        raise ProcessLookupError(pid)
+    return Process(pid, started)
+
+
+@contextlib.contextmanager
+def _pidfd(process: Process) -> Iterator[int | None]:
+    """A handle that stays with the process, or None when the pid is no longer its own."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield fd if process.alive() else None
+    finally:
+        os.close(fd)
+
+
+def spawn(command: Sequence[str], log: Path, lifeline: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own (so that Ctrl-C does not reach it), its output going to `log`.
+
+    `lifeline` is a read end that only this process inherits; when it reports its end, the parent is gone.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=() if lifeline is None else (lifeline,),
+        )
+
+
+def end_all(processes: Iterable[Process], grace: float = 3.0) -> None:
+    """End them by SIGTERM, and by SIGKILL what is still there after `grace` seconds. Returns when all are gone."""
+    with contextlib.ExitStack() as stack:
+        waiting = {fd: process for process in processes if (fd := stack.enter_context(_pidfd(process))) is not None}
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
+            for fd in waiting:
+                # a stopped process would sleep through SIGTERM
+                for each in (number, signal.SIGCONT):
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(fd, each)
+            _await_ends(waiting, patience)
+            if not waiting:
+                return
+
+
+def _await_ends(waiting: dict[int, Process], patience: float) -> None:
+    """Drop those that end within `patience` seconds from `waiting`."""
+    poll = select.poll()
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    deadline = time.monotonic() + patience
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for fd, _ in poll.poll(left * 1000):
+            poll.unregister(fd)
+            del waiting[fd]
+
+
+def resident_kib(pid: int) -> int:
+    """Proportional memory of a process in KiB (what it shares is counted by its part); 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
