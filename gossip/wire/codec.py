@@ -325,6 +325,13 @@ def decode(data: bytes) -> PacketMessage | ErrorReply:
     return message
 
 
+def read_body(kind: int, body: object) -> PacketMessage | ErrorReply:
+    """The message of a type in the table, from its decoded structure. Raises WireError."""
+    read, keys = _READ[kind]
+    message: PacketMessage | ErrorReply = read(as_fields(body, keys))
+    return message
+
+
 def size_of(message: Message) -> int:
     """len(encode(message)), mostly by arithmetic."""
     size = _SIZE.get(type(message))

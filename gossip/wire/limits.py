@@ -23,8 +23,8 @@ NODES_MAX: Final = 1 << 20
 """Members in one push/pull: the reference's limit."""
 NODE_MAX: Final = 64 * 1024
 """One encoded member. A real one has below 1 KiB; more is room for fields that we do not know."""
-ERRORS_KEPT_MAX: Final = 16
-"""Faulty members of one push/pull that are remembered one by one."""
+FAULTY_NODES_MAX: Final = 64
+"""Members of one push/pull that are left out for their faults; with more of them it is junk as a whole."""
 
 NAME_MAX: Final = 1024
 """A member's name. No limit on the wire, but with a longer one an alive message does not fit into a packet."""
