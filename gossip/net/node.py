@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +25,8 @@ from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
 from moot.gossip.net.timers import Timers
 from moot.gossip.net.transport import Transport
 from moot.gossip.record import Address, Ticket
-from moot.gossip.serf.core import Serf, SerfState
+from moot.gossip.serf.announcer import SerfState
+from moot.gossip.serf.core import Serf
 from moot.gossip.serf.events import CommandDone, JoinDone
 from moot.gossip.serf.guard import MergeGuard
 from moot.gossip.serf.members import SerfMember
@@ -133,7 +134,7 @@ class Node:
     @property
     def address(self) -> Address:
         """What the others are told."""
-        return self.serf.address
+        return self.serf.swim.me.address
 
     @property
     def encrypted(self) -> bool:
@@ -156,7 +157,7 @@ class Node:
 
     def stats(self) -> dict[str, str]:
         """Serf's statistics, every value text."""
-        return {**self.serf.stats(), "encrypted": str(self.encrypted).lower()}
+        return self.serf.stats()
 
     def subscribe(self, buffer: int = BUFFER) -> AbstractContextManager[trio.MemoryReceiveChannel[object]]:
         """A channel of all events from now on. A reader that lags `buffer` behind finds EventsLost in it.
@@ -184,11 +185,9 @@ class Node:
             for index, target in enumerate(targets):
                 nursery.start_soon(resolve, index, target)
         addresses = [address for entry in found if not isinstance(entry, ResolveError) for address in entry]
-        results: Iterator[tuple[Address, str | None]] = iter(())
-        if addresses or self.state is not SerfState.ALIVE:
-            done = await self._command(self.serf.join, addresses)
-            assert isinstance(done, JoinDone)
-            results = iter(done.results)
+        done = await self._command(self.serf.join, addresses)
+        assert isinstance(done, JoinDone)
+        results = iter(done.results)
         outcomes = []
         for target, entry in zip(targets, found, strict=True):
             if isinstance(entry, ResolveError):
@@ -290,6 +289,7 @@ class Node:
             size_of=size_of,
             guard=settings.guard,
             counters=self.counters,
+            encrypted=self.encrypted,
         )
 
     # into the core

@@ -71,6 +71,7 @@ class Streams:
         Raises StreamError with the cause alone, such as `dial tcp 10.0.0.1:7946: i/o timeout`.
         """
         data = frame(first, self._wire, self._keyring, dialer=True)
+        reader = StreamReader(self._wire, self._keyring, expect_label=False)
         self._counters.streams_out += 1
         step = "dial"
         try:
@@ -82,14 +83,16 @@ class Streams:
                     await stream.send_all(data)
                 step = "read"
                 with trio.fail_after(within):
-                    return await self._read(stream, StreamReader(self._wire, self._keyring, expect_label=False))
+                    return await self._read(stream, reader)
         except trio.TooSlowError as error:
             raise StreamError(f"{step} tcp {to}: i/o timeout") from error
         except (OSError, trio.BrokenResourceError) as error:
             raise StreamError(f"{step} tcp {to}: {_cause(error, step)}") from error
         except WireError as error:
             self._counters.refused[error.kind] += 1
-            raise StreamError(f"{error_text(error)} from={to}") from error
+            if error.kind == "type":
+                raise StreamError(f"received invalid msgType ({reader.kind}) from={to}") from error
+            raise StreamError(error_text(error)) from error
 
     async def _read(self, stream: trio.SocketStream, reader: StreamReader) -> StreamMessage:
         while True:
@@ -98,6 +101,7 @@ class Streams:
                 raise StreamError("EOF")
             message = reader.feed(bytes(data))
             if message is not None:
+                self._note(reader)
                 return message
 
     async def serve(self, stream: trio.SocketStream, answer: Answer) -> None:
@@ -131,7 +135,8 @@ class Streams:
             with trio.fail_after(self._timeout):
                 message = await self._read_bounded(stream, reader, load)
         except WireError as error:
-            if error.kind not in _SILENT:
+            # as the reference: what cannot be unwrapped is answered, what is in it and the label are not
+            if not reader.unwrapped and error.kind != "label":
                 await self._send(stream, ErrorReply(error_text(error)))
             raise
         if isinstance(message, PushPull):
@@ -152,8 +157,14 @@ class Streams:
                 raise _Refused
             message = reader.feed(bytes(data))
             if message is not None:
+                self._note(reader)
                 return message
             self._take_heavy(load)
+
+    def _note(self, reader: StreamReader) -> None:
+        """Count what was wrong with parts of a message that is otherwise taken."""
+        for fault in reader.errors:
+            self._counters.refused[fault.kind] += 1
 
     def _take_heavy(self, load: _Load) -> None:
         if not load.heavy:
@@ -165,9 +176,6 @@ class Streams:
     async def _send(self, stream: trio.SocketStream, message: StreamMessage) -> None:
         with trio.fail_after(self._timeout):
             await stream.send_all(frame(message, self._wire, self._keyring, dialer=False))
-
-
-_SILENT = frozenset({"label", "type"})
 
 
 def _cause(error: Exception, step: str) -> str:

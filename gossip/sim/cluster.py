@@ -54,6 +54,9 @@ class SimCluster:
         """Every event of every member: time, name, event."""
         self.hosts: dict[str, Host] = {}
         self._calendar = Calendar()
+        self._pending_count = 0
+        """Members that boot_cold is still to start."""
+        self._silent = False
         self._layer = layer
         self._serf_config = serf or SerfConfig()
         self._roster = Roster()
@@ -80,10 +83,12 @@ class SimCluster:
         targets = self.names[:seeds]
         for name in self.names:
             when = 0.0 if name in targets else spread * stagger.random()
-            self._calendar.after(when, self.start, name, [other for other in targets if other != name])
+            self._pending_count += 1
+            self._calendar.after(when, self._start_pending, name, [other for other in targets if other != name])
 
     def boot_converged(self) -> None:
-        """Start all at once, each knowing all; their tables share every record."""
+        """Start all at once, each knowing all; their tables share every record. This makes no history."""
+        self._silent = True
         for name in self.names:
             self.start(name)
         members = [_swim_of(self.hosts[name].core).me for name in self.names]
@@ -95,6 +100,11 @@ class SimCluster:
                     table.put(self.now, member)
                     if isinstance(core, Serf):
                         core.on_event(self.now, MemberJoined(member))
+        self._silent = False
+
+    def _start_pending(self, name: str, join: Sequence[str]) -> None:
+        self._pending_count -= 1
+        self.start(name, join)
 
     def start(self, name: str, join: Sequence[str] = ()) -> None:
         """Start a member, afresh if it ran before: incarnation 1, an empty table."""
@@ -236,9 +246,9 @@ class SimCluster:
         return True
 
     def converged(self) -> bool:
-        """Whether every running member sees every running member alive, and nobody else."""
+        """Whether all are started, and every running member sees all running ones alive and nobody else."""
         running = dict.fromkeys(self.hosts, "alive")
-        return all(
+        return not self._pending_count and all(
             {other: status for other, status in self.view(name).items() if status == "alive"} == running
             for name in self.hosts
         )
@@ -277,6 +287,8 @@ class SimCluster:
         )
 
     def _observe(self, name: str, event: object) -> None:
+        if self._silent:
+            return
         now = self._calendar.now
         self.history.append((now, name, event))
         self._digest.update(f"{now!r} {name} {event!r}\n".encode(errors="surrogateescape"))
