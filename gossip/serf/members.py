@@ -1,7 +1,7 @@
 """SerfMember and its status: what Serf holds of a member, on top of Swim's record."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from moot.gossip.record import Address, message
 from moot.gossip.serf.tags import decode_tags
@@ -55,3 +55,78 @@ class SerfMember:
     ) -> "SerfMember":
         """The same member with another status; what is not given stays."""
         return SerfMember(record or self.record, status, self.ltime if ltime is None else ltime, gone_at)
+
+
+class SerfTable:
+    """Everybody Serf knows, ourselves included, whatever their status; failed and left ones also listed apart.
+
+    Nothing here decides; it keeps the lists and counts consistent with the members.
+    """
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, SerfMember] = {}
+        self._failed: dict[str, None] = {}
+        self._left: dict[str, None] = {}
+        self.alive_count = 0
+        """How many have the status ALIVE; a leaving one has not."""
+        self.version = 0
+        """Grows with every change."""
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[SerfMember]:
+        return iter(self._by_name.values())
+
+    def get(self, name: str) -> SerfMember | None:
+        """The member of that name, None when Serf knows none."""
+        return self._by_name.get(name)
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the failed ones, longest failed first."""
+        return list(self._failed)
+
+    @property
+    def left(self) -> list[str]:
+        """Names of those that left, longest gone first."""
+        return list(self._left)
+
+    @property
+    def failed_count(self) -> int:
+        return len(self._failed)
+
+    @property
+    def left_count(self) -> int:
+        return len(self._left)
+
+    def put(self, member: SerfMember) -> None:
+        """Add a member, or replace the one of that name."""
+        held = self._by_name.get(member.name)
+        if held is None or held.status is not member.status:
+            if held is not None:
+                self._unlist(held)
+            self._list(member)
+        self._by_name[member.name] = member
+        self.version += 1
+
+    def remove(self, name: str) -> SerfMember:
+        """Drop a member that is held; answers it as it stood."""
+        held = self._by_name.pop(name)
+        self._unlist(held)
+        self.version += 1
+        return held
+
+    def _list(self, member: SerfMember) -> None:
+        if member.status is MemberStatus.ALIVE:
+            self.alive_count += 1
+        elif member.status is MemberStatus.FAILED:
+            self._failed[member.name] = None
+        elif member.status is MemberStatus.LEFT:
+            self._left[member.name] = None
+
+    def _unlist(self, member: SerfMember) -> None:
+        if member.status is MemberStatus.ALIVE:
+            self.alive_count -= 1
+        self._failed.pop(member.name, None)
+        self._left.pop(member.name, None)

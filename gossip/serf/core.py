@@ -1,0 +1,425 @@
+"""Serf: the member layer, user events and queries over a Swim that it owns. It wires the parts and routes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from moot.gossip.config import SerfConfig, SwimConfig
+from moot.gossip.counters import Counters
+from moot.gossip.errors import CommandError
+from moot.gossip.record import Address, Ticket
+from moot.gossip.serf.alarms import Alarms
+from moot.gossip.serf.announcer import Announcer, SerfState
+from moot.gossip.serf.events import CommandDone, JoinDone, QueryReceived, UserEventReceived
+from moot.gossip.serf.guard import MergeGuard
+from moot.gossip.serf.members import SerfMember
+from moot.gossip.serf.membership import Membership
+from moot.gossip.serf.messages import (
+    ConflictResponse,
+    JoinIntent,
+    KeyRequest,
+    KeyResponse,
+    LeaveIntent,
+    Query,
+    QueryResponse,
+    Relay,
+    SerfPushPull,
+    Unknown,
+    UserEvent,
+)
+from moot.gossip.serf.outbox import Outbox
+from moot.gossip.serf.queries import Queries, is_internal, is_passed_on
+from moot.gossip.serf.revival import Revival
+from moot.gossip.serf.state import State
+from moot.gossip.serf.tags import decode_tags, encode_tags
+from moot.gossip.serf.user_events import UserEvents
+from moot.gossip.swim.core import Swim
+from moot.gossip.swim.effects import Effects, Timer
+from moot.gossip.swim.events import (
+    JoinFinished,
+    MemberForgotten,
+    MemberGone,
+    MemberJoined,
+    MemberUpdated,
+    SpreadFinished,
+    SwimEvent,
+)
+from moot.gossip.swim.member import VERSIONS, Member
+from moot.gossip.swim.messages import PacketMessage, StreamMessage, User
+from moot.gossip.swim.table import Roster
+
+MISPLACED = {SerfPushPull: 2, ConflictResponse: 6, KeyRequest: 7, KeyResponse: 8}
+"""Serf messages that exist only inside others, with their type numbers."""
+
+
+class Serf:
+    """One member of a Serf pool: inputs and commands as Swim's, whose `Upper` it is.
+
+    `size_of` gives the exact encoded size in bytes of any message of both layers. `guard` says who may be in
+    the pool. Commands answer at once with a ticket; JoinDone and CommandDone carry it when they are over.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        address: Address,
+        tags: Mapping[str, str],
+        versions: bytes = VERSIONS,
+        swim_config: SwimConfig,
+        config: SerfConfig,
+        effects: Effects,
+        rng: Random,
+        size_of: Callable[[object], int],
+        guard: MergeGuard | None = None,
+        roster: Roster | None = None,
+        counters: Counters | None = None,
+        encrypted: bool = False,
+    ) -> None:
+        """Raises ConfigError when the tags are too long. `encrypted` is only told on in `stats`."""
+        self.name = name
+        self.counters = counters or Counters()
+        self._config = config
+        self._effects = effects
+        self._guard = guard
+        self._encrypted = encrypted
+        self.swim = swim = Swim(
+            name=name,
+            address=address,
+            meta=encode_tags(tags),
+            versions=versions,
+            config=swim_config,
+            effects=effects,
+            rng=rng,
+            size_of=size_of,
+            upper=self,
+            roster=roster,
+            counters=self.counters,
+        )
+        self._alarms = Alarms(effects)
+        state = State(
+            name=name,
+            config=config,
+            swim_config=swim_config,
+            swim=swim,
+            effects=effects,
+            alarms=self._alarms,
+            rng=rng,
+            counters=self.counters,
+        )
+        self._membership = Membership(state, self._refute)
+        self._revival = Revival(state, self._membership.pruned)
+        self._outbox = Outbox(state, self._membership.table.__len__, size_of)
+        self._announcer = Announcer(state, self._membership, self._outbox)
+        self._events = UserEvents(config.event_buffer)
+        self._queries = Queries(config.query_buffer)
+        self._joins: dict[Ticket, bool] = {}
+        """Joins under way, and whether they ignore old events."""
+        self._tag_tickets: set[Ticket] = set()
+        self._on_body = self._body_handlers()
+        self._on_swim = self._swim_handlers()
+        self._periodic = self._periodic_actions()
+
+    def _body_handlers(self) -> dict[type[Any], Callable[[float, User, Any], None]]:
+        return {
+            LeaveIntent: self._on_leave_intent,
+            JoinIntent: self._on_join_intent,
+            UserEvent: self._on_user_event,
+            Query: self._on_query,
+            QueryResponse: self._on_query_response,
+            Relay: self._on_relay,
+            Unknown: self._on_unknown,
+            **dict.fromkeys(MISPLACED, self._on_misplaced),
+        }
+
+    def _swim_handlers(self) -> dict[type[Any], Callable[[float, Any], None]]:
+        return {
+            MemberJoined: lambda now, event: self._membership.joined(now, event.member),
+            MemberUpdated: lambda now, event: self._membership.updated(now, event.member),
+            MemberGone: lambda now, event: self._membership.gone(now, event.member),
+            MemberForgotten: lambda now, event: None,  # Serf goes on listing it
+            JoinFinished: self._on_join_finished,
+            SpreadFinished: self._on_spread_finished,
+        }
+
+    def _periodic_actions(self) -> dict[Timer, tuple[float, Callable[[float], None]]]:
+        config = self._config
+        return {
+            Timer.REAP: (config.reap_interval, self._membership.reap),
+            Timer.RECONNECT: (config.reconnect_interval, self._reconnect),
+            Timer.QUEUE_CHECK: (config.queue_check_interval, self._outbox.check),
+        }
+
+    # inputs
+
+    def start(self, now: float) -> None:
+        """Become a member of a pool of one and start the timers. Called once, first."""
+        self.swim.start(now)
+        for kind, (interval, _) in self._periodic.items():
+            self._effects.set_timer(interval, kind, 0)
+
+    def on_packet(self, now: float, source: Address, messages: Sequence[PacketMessage]) -> None:
+        """The messages of one datagram, in order."""
+        self.swim.on_packet(now, source, messages)
+
+    def on_timer(self, now: float, kind: Timer, token: int) -> None:
+        """A timer that was set is due."""
+        if kind < Timer.REAP:
+            self.swim.on_timer(now, kind, token)
+        elif kind in self._periodic:
+            interval, action = self._periodic[kind]
+            action(now)
+            self._effects.set_timer(interval, kind, 0)
+        else:
+            self._alarms.fire(now, token)
+
+    def on_stream(self, now: float, source: Address, ticket: Ticket, message: StreamMessage) -> None:
+        """The first message of a stream that a peer opened. Without a reply the driver closes it."""
+        self.swim.on_stream(now, source, ticket, message)
+
+    def on_stream_reply(self, now: float, ticket: Ticket, message: StreamMessage) -> None:
+        """The reply on a stream that we opened."""
+        if self._revival.owns(ticket):
+            self._revival.on_stream_end(now, ticket, message)
+        else:
+            self.swim.on_stream_reply(now, ticket, message)
+
+    def on_stream_failed(self, now: float, ticket: Ticket, reason: str) -> None:
+        """A stream that we opened came to nothing."""
+        if self._revival.owns(ticket):
+            self._revival.on_stream_end(now, ticket, None)
+        else:
+            self.swim.on_stream_failed(now, ticket, reason)
+
+    # commands
+
+    def join(self, now: float, addresses: Sequence[Address], ignore_old: bool = True) -> Ticket:
+        """Join through these addresses; ends in JoinDone. With `ignore_old`, earlier user events are not taken.
+
+        Raises CommandError once we leave.
+        """
+        if self.state is not SerfState.ALIVE:
+            raise CommandError("Serf can't Join after Leave or Shutdown")
+        if not addresses:
+            ticket = self.swim.new_ticket()
+            self._effects.notify(JoinDone(ticket, ()))
+            return ticket
+        ticket = self.swim.join(now, addresses)
+        self._joins[ticket] = ignore_old
+        return ticket
+
+    def leave(self, now: float) -> Ticket:
+        """Leave for good: tell all, then tell Swim, then let the news travel; ends in CommandDone.
+
+        What cannot be told in time is left unsaid: a leave always succeeds, as in the newer reference.
+        Raises CommandError while a leave is under way; once we left, it is done at once.
+        """
+        return self._announcer.leave(now)
+
+    def force_leave(self, now: float, name: str, prune: bool = False) -> Ticket:
+        """Declare that a member left, with `prune` that it be forgotten; ends in CommandDone.
+
+        One that is alive refutes; a name that nobody knows is passed on all the same.
+        """
+        return self._announcer.force_leave(now, name, prune)
+
+    def set_tags(self, now: float, tags: Mapping[str, str]) -> Ticket:
+        """Replace our tags; ends in CommandDone. Raises ConfigError when they are too long.
+
+        Raises CommandError once we leave.
+        """
+        if self.state is not SerfState.ALIVE:
+            raise CommandError("Serf can't change tags after Leave or Shutdown")
+        ticket = self.swim.set_meta(now, encode_tags(tags), self._config.broadcast_timeout)
+        self._tag_tickets.add(ticket)
+        return ticket
+
+    # views
+
+    @property
+    def state(self) -> SerfState:
+        """Where we are in our life as a member."""
+        return self._announcer.state
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Our own, as announced."""
+        return decode_tags(self.swim.me.meta)
+
+    @property
+    def members_version(self) -> int:
+        """Grows with every change of any member."""
+        return self._membership.table.version
+
+    def member(self, name: str) -> SerfMember | None:
+        """The member of that name, None when Serf lists none."""
+        return self._membership.table.get(name)
+
+    def members(self) -> list[SerfMember]:
+        """Everybody listed, whatever their status, by name."""
+        return sorted(self._membership.table, key=lambda member: member.name)
+
+    def stats(self) -> dict[str, str]:
+        """Serf's statistics map: counts, clocks, queue lengths, as text."""
+        table = self._membership.table
+        return {
+            "members": str(len(table)),
+            "failed": str(table.failed_count),
+            "left": str(table.left_count),
+            "health_score": str(self.swim.health_score),
+            "member_time": str(self._membership.clock.time),
+            "event_time": str(self._events.clock.time),
+            "query_time": str(self._queries.clock.time),
+            "intent_queue": str(len(self._outbox.intents)),
+            "event_queue": str(len(self._outbox.events)),
+            "query_queue": str(len(self._outbox.queries)),
+            "encrypted": str(self._encrypted).lower(),
+        }
+
+    # Upper: what Swim asks of us
+
+    def on_event(self, now: float, event: SwimEvent, /) -> None:
+        """What concerns members is weighed here, the rest goes up as it is."""
+        handler = self._on_swim.get(type(event))
+        if handler is None:
+            self._effects.notify(event)
+        else:
+            handler(now, event)
+
+    def on_user(self, now: float, source: Address | None, user: User, /) -> None:
+        """A Serf message arrived."""
+        handler = self._on_body.get(type(user.body))
+        if handler is None:
+            self.counters.refused["user-message"] += 1
+        else:
+            handler(now, user, user.body)
+
+    def broadcasts(self, now: float, overhead: int, limit: int, /) -> list[User]:
+        """Intents first, then queries, then events, as far as the room goes."""
+        return self._outbox.fetch(now, overhead, limit)
+
+    def local_state(self, join: bool, /) -> object | None:
+        """Our part of a push/pull."""
+        return SerfPushPull(
+            ltime=self._membership.clock.time,
+            status_ltimes=self._membership.status_ltimes(),
+            left_members=self._membership.left_members(),
+            event_ltime=self._events.clock.time,
+            events=self._events.slots(),
+            query_ltime=self._queries.clock.time,
+        )
+
+    def merge_state(self, now: float, state: object, join: bool, /) -> None:
+        """The peer's part. What is no Serf state is ignored, as the reference does."""
+        if not isinstance(state, SerfPushPull):
+            return
+        for intent in self._membership.merge(now, state):
+            self._outbox.put(now, self._outbox.intents, User(intent))
+        for clock, ltime in (
+            (self._events.clock, state.event_ltime),
+            (self._queries.clock, state.query_ltime),
+        ):
+            if ltime > 0 and clock.believes(ltime):
+                clock.witness(ltime - 1)
+        if join and any(self._joins.values()):
+            self._events.ignore_before(state.event_ltime)
+        for slot in state.events:
+            if slot is not None:
+                for name, payload in slot.events:
+                    self._take_event(UserEvent(slot.ltime, name, payload))
+
+    def guard_merge(self, members: Sequence[Member], /) -> str | None:
+        """Whether these may join us, or we them."""
+        return self._guard(members) if self._guard is not None else None
+
+    def guard_alive(self, member: Member, /) -> str | None:
+        """Whether this one may be a member, and does not merely linger after it was pruned."""
+        if member.name == self.name:
+            return None
+        if self._guard is not None:
+            if len(member.versions) < 6:
+                return f"member '{member.name}' announces no versions"
+            reason = self._guard((member,))
+            if reason is not None:
+                return reason
+        if self._membership.pruned.refuses(member):
+            self._revival.consider(member)
+            return f"member '{member.name}' was pruned"
+        return None
+
+    def ack_payload(self) -> bytes:
+        """Nothing: we keep no coordinates."""
+        return b""
+
+    def on_rtt(self, now: float, member: Member, rtt: float, payload: bytes, /) -> None:
+        """Not used: we keep no coordinates."""
+
+    # messages
+
+    def _on_leave_intent(self, now: float, user: User, heard: LeaveIntent) -> None:
+        if self._membership.on_leave_intent(now, heard):
+            self._outbox.put(now, self._outbox.intents, user)
+
+    def _on_join_intent(self, now: float, user: User, heard: JoinIntent) -> None:
+        if self._membership.on_join_intent(now, heard):
+            self._outbox.put(now, self._outbox.intents, user)
+
+    def _on_user_event(self, now: float, user: User, heard: UserEvent) -> None:
+        if self._take_event(heard):
+            self._outbox.put(now, self._outbox.events, user)
+
+    def _take_event(self, heard: UserEvent) -> bool:
+        new = self._events.take(heard)
+        if new:
+            self._effects.notify(UserEventReceived(heard))
+        return new
+
+    def _on_query(self, now: float, user: User, heard: Query) -> None:
+        if not self._queries.take(heard):
+            return
+        if is_passed_on(heard):
+            self._outbox.put(now, self._outbox.queries, user)
+        if not is_internal(heard):
+            self._effects.notify(QueryReceived(heard))
+
+    def _on_query_response(self, now: float, user: User, heard: QueryResponse) -> None:
+        """Nobody here asked: it is late, or meant for somebody else."""
+        self.counters.refused["query-response"] += 1
+
+    def _on_relay(self, now: float, user: User, heard: Relay) -> None:
+        """Forward the inner message, whatever it is."""
+        if heard.inner:
+            self.swim.send_user(now, heard.destination, User(heard.inner, heard.inner))
+
+    def _on_unknown(self, now: float, user: User, heard: Unknown) -> None:
+        self.counters.unknown_messages[heard.kind] += 1
+
+    def _on_misplaced(self, now: float, user: User, heard: object) -> None:
+        self.counters.unknown_messages[MISPLACED[type(heard)]] += 1
+
+    # the ends of what we asked Swim for
+
+    def _on_join_finished(self, now: float, event: JoinFinished) -> None:
+        """Tell everybody that we are here, if anybody let us in. Our own reconnects end silently."""
+        if self._joins.pop(event.ticket, None) is None:
+            return
+        if any(error is None for _, error in event.results):
+            self._announcer.say_here(now)
+        self._effects.notify(JoinDone(event.ticket, event.results))
+
+    def _on_spread_finished(self, now: float, event: SpreadFinished) -> None:
+        if not self._announcer.on_spread_finished(event.ticket) and event.ticket in self._tag_tickets:
+            self._tag_tickets.remove(event.ticket)
+            error = "timed out broadcasting the change of tags" if event.timed_out else None
+            self._effects.notify(CommandDone(event.ticket, error))
+
+    def _refute(self, now: float) -> None:
+        self._announcer.refute(now)
+
+    # what time does
+
+    def _reconnect(self, now: float) -> None:
+        if self.state is SerfState.ALIVE:
+            member = self._membership.lost_one()
+            if member is not None:
+                self.swim.join(now, (member.address,))

@@ -1,0 +1,285 @@
+"""Membership: what Swim's events and Serf's intents make of the members.
+
+Swim knows who answers. Whether somebody who does not has left or failed is decided here, and only by
+intents: a leave intent that came before makes a departure a leave, one that comes after makes a failure a
+leave, too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from moot.gossip.serf.events import MemberChange, MemberEvent, MemberLeaving
+from moot.gossip.serf.intents import RecentIntents, Verdict, weigh_join, weigh_leave
+from moot.gossip.serf.lamport import LamportClock
+from moot.gossip.serf.members import MemberStatus, SerfMember, SerfTable
+from moot.gossip.serf.messages import JoinIntent, LeaveIntent, SerfPushPull
+from moot.gossip.serf.prune import Pruned, PruneMemory
+from moot.gossip.serf.state import State
+from moot.gossip.swim.effects import Timer
+from moot.gossip.swim.member import Member, Status
+
+
+class Membership:
+    """The member table, the member clock, and the memories beside them.
+
+    `refute(now)` is called when somebody says that we leave while we do not.
+    """
+
+    def __init__(self, state: State, refute: Callable[[float], None]) -> None:
+        self.clock = LamportClock()
+        self.table = SerfTable()
+        self.recent = RecentIntents()
+        self.pruned = PruneMemory()
+        self.staying = True
+        """False from the moment that we leave on purpose."""
+        self._name = state.name
+        self._config = state.config
+        self._swim = state.swim
+        self._effects = state.effects
+        self._alarms = state.alarms
+        self._counters = state.counters
+        self._rng = state.rng
+        self._refute = refute
+        self._prunes: dict[str, int] = {}
+        """Prunes that wait until a leaving member had its chance to refute, with their alarms."""
+        self._ltimes: Mapping[str, int] = {}
+        self._ltimes_version = -1
+
+    # what Swim saw
+
+    def joined(self, now: float, record: Member) -> None:
+        """A member is there that was not (serf.go handleNodeJoin)."""
+        name = record.name
+        held = self.table.get(name)
+        pruned = self.pruned.pop(name)
+        intent = self.recent.pop(name)
+        if held is not None:
+            member = held.became(MemberStatus.ALIVE, record=record)
+        elif intent is not None:
+            status = MemberStatus.LEAVING if intent.leave else MemberStatus.ALIVE
+            member = SerfMember(record, status, intent.ltime)
+        else:
+            # the intent that pruned it may still go round, and must not make it leave again
+            member = SerfMember(record, MemberStatus.ALIVE, pruned.ltime if pruned is not None else 0)
+        self._cancel_prune(name)
+        self._change(MemberChange.JOIN, member)
+
+    def updated(self, now: float, record: Member) -> None:
+        """A member changed its tags (serf.go handleNodeUpdate)."""
+        held = self.table.get(record.name)
+        if held is not None:
+            member = SerfMember(record, held.status, held.ltime, held.gone_at)
+            self._change(MemberChange.UPDATE, member)
+
+    def gone(self, now: float, record: Member) -> None:
+        """A member does not answer any more, or said that it left: Swim's word for it does not matter here.
+
+        (serf.go handleNodeLeave)
+        """
+        held = self.table.get(record.name)
+        if held is None:
+            return
+        if held.status is MemberStatus.LEAVING or record.name == self._name:
+            self._change(MemberChange.LEAVE, held.became(MemberStatus.LEFT, gone_at=now, record=record))
+        elif held.status is MemberStatus.ALIVE:
+            self._change(MemberChange.FAILED, held.became(MemberStatus.FAILED, gone_at=now, record=record))
+
+    # what members and operators say
+
+    def on_leave_intent(self, now: float, heard: LeaveIntent) -> bool:
+        """Apply a leave intent. True when it is news and to be passed on."""
+        if not self._witness(heard.ltime):
+            return False
+        held = self.table.get(heard.node)
+        if held is None:
+            return self._note_unknown(now, heard.node, True, heard.ltime)
+        verdict = weigh_leave(held, heard, self.staying and heard.node == self._name)
+        if verdict is Verdict.STALE:
+            return False
+        if verdict is Verdict.REFUTE:
+            self._refute(now)
+            return False
+        if verdict is Verdict.LEAVING:
+            member = held.became(MemberStatus.LEAVING, ltime=heard.ltime)
+            self.table.put(member)
+            self._effects.notify(MemberLeaving(member))
+        elif verdict is Verdict.FORCED:
+            member = held.became(MemberStatus.LEFT, ltime=heard.ltime, gone_at=held.gone_at)
+            self._change(MemberChange.LEAVE, member)
+        else:
+            member = SerfMember(held.record, held.status, heard.ltime, held.gone_at)
+            self.table.put(member)
+        if heard.prune and heard.node != self._name:
+            self._prune(now, member)
+        return True
+
+    def on_join_intent(self, now: float, heard: JoinIntent) -> bool:
+        """Apply a join intent. True when it is news and to be passed on."""
+        if not self._witness(heard.ltime):
+            return False
+        held = self.table.get(heard.node)
+        if held is None:
+            return self._note_unknown(now, heard.node, False, heard.ltime)
+        verdict = weigh_join(held, heard)
+        if verdict is Verdict.STALE:
+            return False
+        if verdict is Verdict.BACK:
+            member = held.became(MemberStatus.ALIVE, ltime=heard.ltime)
+            self._cancel_prune(heard.node)
+            self.table.put(member)
+            self._effects.notify(MemberLeaving(member))
+        else:
+            self.table.put(SerfMember(held.record, held.status, heard.ltime, held.gone_at))
+        return True
+
+    def merge(self, now: float, remote: SerfPushPull) -> list[LeaveIntent]:
+        """Take over what a peer's push/pull says about members (delegate.go MergeRemoteState).
+
+        Those it lists as left count as newer than its own last intent of them, so that a failed one
+        becomes left here, too. Deviation: one that left here already is let be; in the reference every
+        push/pull raises its Lamport time, on both sides in turn, for as long as it is listed.
+
+        Answers the intents to gossip again, because the peer has missed that a member was pruned.
+        """
+        if remote.ltime > 0 and self._believes(remote.ltime):
+            self.clock.witness(remote.ltime - 1)
+        ltimes = remote.status_ltimes
+        get = self.table.get
+        for name in remote.left_members:
+            held = get(name)
+            if held is None or held.status is not MemberStatus.LEFT:
+                self.on_leave_intent(now, LeaveIntent(ltimes.get(name, 0) + 1, name))
+        left = set(remote.left_members)
+        missed = []
+        for name, ltime in ltimes.items():
+            held = get(name)
+            if held is not None and ltime <= held.ltime:
+                # most entries of most push/pulls: nothing new, and the clock is past it
+                continue
+            pruned = self.pruned.get(name)
+            if pruned is not None and ltime < pruned.ltime:
+                missed.append(LeaveIntent(pruned.ltime, name, True))
+            elif name not in left:
+                self.on_join_intent(now, JoinIntent(ltime, name))
+        return missed
+
+    # what we tell others
+
+    def status_ltimes(self) -> Mapping[str, int]:
+        """Everybody's last Lamport time. Shared between push/pulls while nothing changes."""
+        if self._ltimes_version != self.table.version:
+            self._ltimes = {member.name: member.ltime for member in self.table}
+            self._ltimes_version = self.table.version
+        return self._ltimes
+
+    def left_members(self) -> Sequence[str]:
+        """Names of those that left."""
+        return self.table.left
+
+    def others_alive(self) -> bool:
+        """Whether anybody else is ALIVE, hence worth telling."""
+        me = self.table.get(self._name)
+        mine = me is not None and me.status is MemberStatus.ALIVE
+        return self.table.alive_count > mine
+
+    # what time does
+
+    def reap(self, now: float) -> None:
+        """Forget those who failed or left too long ago, and intents that nobody came for."""
+        for names, timeout in (
+            (self.table.failed, self._config.reconnect_timeout),
+            (self.table.left, self._config.tombstone_timeout),
+        ):
+            for name in names:
+                member = self.table.get(name)
+                if member is not None and now - member.gone_at > timeout and name != self._name:
+                    self._effects.notify(MemberEvent(MemberChange.REAP, self.table.remove(name)))
+        self.recent.expire(now - self._config.recent_intent_timeout)
+        for name, pruned in self.pruned.expired(now):
+            self._reveal(name, pruned.ltime)
+
+    def lost_one(self) -> SerfMember | None:
+        """A failed member to try to reach again, or None: the more of them, the likelier (serf.go reconnect)."""
+        table = self.table
+        failed_count = table.failed_count
+        if not failed_count:
+            return None
+        others = max(1, len(table) - failed_count - table.left_count)
+        if self._rng.random() > failed_count / others:
+            return None
+        return table.get(table.failed[int(self._rng.random() * failed_count)])
+
+    # the rest
+
+    def _believes(self, ltime: int) -> bool:
+        if self.clock.believes(ltime):
+            return True
+        self._counters.refused["lamport-time"] += 1
+        return False
+
+    def _witness(self, ltime: int) -> bool:
+        if not self._believes(ltime):
+            return False
+        self.clock.witness(ltime)
+        return True
+
+    def _note_unknown(self, now: float, name: str, leave: bool, ltime: int) -> bool:
+        """An intent about a name that we do not list."""
+        pruned = self.pruned.get(name)
+        if pruned is not None:
+            if ltime <= pruned.ltime:
+                return False
+            if leave:
+                self.pruned.advance(name, ltime)
+                return True
+        if not leave and self._reveal(name, ltime):
+            return True
+        return self.recent.keep(now, name, leave, ltime)
+
+    def _reveal(self, name: str, ltime: int) -> bool:
+        """List a member again that was pruned while it was there all the time.
+
+        Deviation: in the reference it stays a ghost, gossiping with everybody and listed by nobody, until
+        it restarts.
+        """
+        record = self._swim.members.get(name)
+        if record is None or record.status > Status.SUSPECT or self.table.get(name) is not None:
+            return False
+        self.pruned.pop(name)
+        self._change(MemberChange.JOIN, SerfMember(record, MemberStatus.ALIVE, ltime))
+        return True
+
+    def _prune(self, now: float, member: SerfMember) -> None:
+        """Forget a member that left; one that is only leaving gets the time to say that it is not.
+
+        Deviation: the reference sleeps meanwhile with its member lock held, and then forgets the member
+        even when it has refuted.
+        """
+        if member.status is not MemberStatus.LEAVING:
+            self._forget(now, member)
+        elif member.name not in self._prunes:
+            name = member.name
+            after = self._config.broadcast_timeout + self._config.leave_propagate_delay
+            self._prunes[name] = self._alarms.set(after, Timer.PRUNE, lambda at: self._prune_due(at, name))
+
+    def _prune_due(self, now: float, name: str) -> None:
+        del self._prunes[name]
+        member = self.table.get(name)
+        if member is not None and member.status in (MemberStatus.LEAVING, MemberStatus.LEFT):
+            self._forget(now, member)
+
+    def _cancel_prune(self, name: str) -> None:
+        token = self._prunes.pop(name, None)
+        if token is not None:
+            self._alarms.cancel(token)
+
+    def _forget(self, now: float, member: SerfMember) -> None:
+        name = member.name
+        self._cancel_prune(name)
+        self.table.remove(name)
+        record = self._swim.members.get(name) or member.record
+        self.pruned.remember(name, Pruned(record.incarnation, member.ltime, now + self._config.prune_memory))
+        self._effects.notify(MemberEvent(MemberChange.REAP, member))
+
+    def _change(self, change: MemberChange, member: SerfMember) -> None:
+        self.table.put(member)
+        self._effects.notify(MemberEvent(change, member))

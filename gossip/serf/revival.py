@@ -1,0 +1,54 @@
+"""Revival: a pruned member is said to be alive. Is it? We ask it.
+
+A member that restarts begins at incarnation 1 and may be in nobody's table any more, so its claims look
+exactly like stale hearsay. What tells them apart is that somebody of that name answers at that address.
+"""
+
+from moot.gossip.record import Ticket
+from moot.gossip.serf.prune import PruneMemory
+from moot.gossip.serf.state import State
+from moot.gossip.swim.effects import Timer
+from moot.gossip.swim.member import Member, Status
+from moot.gossip.swim.messages import Ack, Alive, Ping, StreamMessage
+
+SPREAD_COUNT = 1000
+"""How many members may ask within one second: the more there are, the longer each may wait with it."""
+
+
+class Revival:
+    """At most one question at a time for each pruned name: a TCP ping, which only the one named answers."""
+
+    def __init__(self, state: State, memory: PruneMemory) -> None:
+        self._state = state
+        self._memory = memory
+        self._asking: dict[str, Member] = {}
+        self._tickets: dict[Ticket, str] = {}
+
+    def consider(self, claim: Member) -> None:
+        """A claim was refused because its member was pruned: find out, soon, unless that is under way."""
+        if claim.name in self._asking:
+            return
+        self._asking[claim.name] = claim
+        after = self._state.rng.random() * max(1.0, len(self._state.swim.members) / SPREAD_COUNT)
+        self._state.alarms.set(after, Timer.PRUNE, lambda now: self._ask(claim))
+
+    def owns(self, ticket: Ticket) -> bool:
+        """Whether a stream is one of ours."""
+        return ticket in self._tickets
+
+    def on_stream_end(self, now: float, ticket: Ticket, reply: StreamMessage | None) -> None:
+        """It answered, or nobody did; then the next claim asks again."""
+        claim = self._asking.pop(self._tickets.pop(ticket))
+        if isinstance(reply, Ack):
+            self._memory.believe(claim.name)
+            self._state.swim.on_packet(now, claim.address, (Alive(claim),))
+
+    def _ask(self, claim: Member) -> None:
+        held = self._state.swim.members.get(claim.name)
+        if held is not None and held.status <= Status.SUSPECT:
+            del self._asking[claim.name]
+            return
+        ticket = self._state.swim.new_ticket()
+        self._tickets[ticket] = claim.name
+        timeout = self._state.swim_config.stream_timeout
+        self._state.effects.open_stream(claim.address, Ping(ticket, claim.name), ticket, timeout)
