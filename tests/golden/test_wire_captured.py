@@ -19,7 +19,18 @@ from tests.golden.wire_vectors import assert_same, describe, describe_serf, load
 UDP = {scenario["scenario"]: scenario for scenario in load("captured_udp")["scenarios"]}
 TCP = {scenario["scenario"]: scenario for scenario in load("captured_tcp")["scenarios"]}
 PACKETS = [(name, index) for name, scenario in UDP.items() for index in range(len(scenario["packets"]))]
-STREAMS = [(name, index) for name, scenario in TCP.items() for index in range(len(scenario["streams"]))]
+SIDES = [
+    (name, index, side)
+    for name, scenario in TCP.items()
+    for index, stream in enumerate(scenario["streams"])
+    for side in ("dialer", "listener")
+    if stream[f"{side}_sent_hex"]
+]
+UNREADABLE = [("mixed", 3), ("mixed", 7)]
+"""Sealed with a key that nobody had."""
+UNEXPECTED = [("mixed", 4), ("mixed", 8)]
+"""A dead message, which has no place on a stream."""
+READABLE = [side for side in SIDES if side[2] == "listener" or side[:2] not in UNREADABLE + UNEXPECTED]
 
 
 OTHER_FORMS = (b"\xacUserStateLen\xd1", b"\xa4Port\xd1", b"\xa4Addr\xc4")
@@ -102,42 +113,26 @@ def read(name: str, data: bytes, *, dialer: bool) -> tuple[StreamMessage | None,
     return reader.feed(data), reader
 
 
-@pytest.mark.parametrize("side", ["dialer", "listener"])
-@pytest.mark.parametrize(("name", "index"), STREAMS)
+@pytest.mark.parametrize(("name", "index", "side"), READABLE)
 def test_a_captured_stream_decodes_to_what_the_capture_says(name: str, index: int, side: str) -> None:
     stream = TCP[name]["streams"][index]
     told = stream[f"{side}_sent"]
-    data = bytes.fromhex(stream[f"{side}_sent_hex"] or "")
-    if told is None:
-        assert not data
-    elif "undecodable" in told:
-        with pytest.raises(CryptoError) as refused:
-            read(name, data, dialer=side == "dialer")
-        assert error_text(refused.value) == stream["listener_sent"]["header"]["Error"]
-    elif told["type"] == 5:
-        with pytest.raises(WireError, match="type 5 on a stream"):
-            read(name, data, dialer=side == "dialer")
-    else:
-        message, reader = read(name, data, dialer=side == "dialer")
-        assert message is not None
-        assert not reader.errors
-        assert_same(told["header"], describe(message))
-        if isinstance(message, PushPull):
-            found = describe(message)["states"]
-            assert isinstance(found, list)
-            for wanted, member in zip(told["nodes"], found, strict=True):
-                assert_same(wanted, member)
-            assert_same(told["user_state"]["body"], describe_serf(message.state))
+    message, reader = read(name, bytes.fromhex(stream[f"{side}_sent_hex"]), dialer=side == "dialer")
+    assert message is not None
+    assert not reader.errors
+    assert_same(told["header"], describe(message))
+    if isinstance(message, PushPull):
+        found = describe(message)["states"]
+        assert isinstance(found, list)
+        for wanted, member in zip(told["nodes"], found, strict=True):
+            assert_same(wanted, member)
+        assert_same(told["user_state"]["body"], describe_serf(message.state))
 
 
-@pytest.mark.parametrize("side", ["dialer", "listener"])
-@pytest.mark.parametrize(("name", "index"), STREAMS)
+@pytest.mark.parametrize(("name", "index", "side"), READABLE)
 def test_a_captured_stream_is_framed_again_to_the_same_bytes(name: str, index: int, side: str) -> None:
     stream = TCP[name]["streams"][index]
-    told = stream[f"{side}_sent"]
-    if told is None or "undecodable" in told or told["type"] == 5:
-        return  # nothing was sent, or nothing that could be read
-    data = bytes.fromhex(stream[f"{side}_sent_hex"])
+    told, data = stream[f"{side}_sent"], bytes.fromhex(stream[f"{side}_sent_hex"])
     message, _ = read(name, data, dialer=side == "dialer")
     assert message is not None
     ring = keyring(TCP[name], nonce=data[6:18], first=told.get("key", ""))
@@ -147,6 +142,26 @@ def test_a_captured_stream_is_framed_again_to_the_same_bytes(name: str, index: i
         assert read(name, ours, dialer=side == "dialer")[0] == message
     else:
         assert ours == data
+
+
+@pytest.mark.parametrize(("name", "index"), UNREADABLE)
+def test_a_captured_stream_without_its_key_gets_the_error_text_of_the_real_listener(name: str, index: int) -> None:
+    stream = TCP[name]["streams"][index]
+    with pytest.raises(CryptoError) as refused:
+        read(name, bytes.fromhex(stream["dialer_sent_hex"]), dialer=True)
+    assert error_text(refused.value) == stream["listener_sent"]["header"]["Error"]
+
+
+@pytest.mark.parametrize(("name", "index"), UNEXPECTED)
+def test_a_captured_packet_message_on_a_stream_is_refused_where_the_listener_was_silent(
+    name: str, index: int
+) -> None:
+    stream = TCP[name]["streams"][index]
+    reader = StreamReader(WireConfig(), None, expect_label=True)
+    with pytest.raises(WireError, match="type 5 on a stream"):
+        reader.feed(bytes.fromhex(stream["dialer_sent_hex"]))
+    assert reader.unwrapped
+    assert not stream["listener_sent_hex"]
 
 
 def test_the_listener_answered_an_unknown_key_with_an_error_under_its_own() -> None:

@@ -33,6 +33,7 @@ from moot.gossip.swim.messages import (
     Suspect,
     User,
 )
+from moot.gossip.wire.serf_codec import decode_filter
 
 FOLDER = Path(__file__).parent.parent / "vectors"
 NO_SOURCE = Address(b"", 0)
@@ -206,8 +207,7 @@ def _same(wanted: Any, found: object) -> bool:  # noqa: ANN401
     if isinstance(wanted, dict) and isinstance(found, bytes):
         return _filter(wanted) == decode_filter(found)
     if isinstance(found, bytes):
-        plain = wanted.encode() if isinstance(wanted, str) else bytes(wanted or b"")
-        return found == plain
+        return found == (wanted.encode() if isinstance(wanted, str) else bytes(wanted or b""))
     if isinstance(found, list | tuple):
         told = wanted or []
         return len(told) == len(found) and all(map(_same, told, found))
