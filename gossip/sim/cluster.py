@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
-from typing import Literal
+from typing import Literal, TypeVar
 
 from moot.gossip.config import LAN, SerfConfig, SwimConfig, WireConfig
 from moot.gossip.errors import CommandError
@@ -22,6 +22,8 @@ from moot.gossip.swim.table import Roster
 from moot.gossip.wire.codec import size_of
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.packet import PacketCodec
+
+E = TypeVar("E")
 
 PORT = 7946
 NONCE_SIZE = 12
@@ -253,13 +255,18 @@ class SimCluster:
             for name in self.hosts
         )
 
-    def events_of(self, kind: type, since: float = 0.0) -> list[tuple[float, str, object]]:
-        """The history's events of one type from the instant `since` on."""
-        return [entry for entry in self.history if entry[0] >= since and isinstance(entry[2], kind)]
+    def events_of(self, kind: type[E]) -> list[tuple[float, str, E]]:
+        """The history's events of one type."""
+        return [(when, name, event) for when, name, event in self.history if isinstance(event, kind)]
 
     def digest(self) -> str:
-        """A hash over the whole history. The same seed gives the same in every process, as objects or bytes."""
-        return self._digest.hexdigest()
+        """A hash over the whole history and how much was sent and done in it.
+
+        The same seed gives the same in every process, whether messages travel as objects or as bytes.
+        """
+        total = self._digest.copy()
+        total.update(f"{self.packet_count} {self.event_count}".encode())
+        return total.hexdigest()
 
     # the rest
 
