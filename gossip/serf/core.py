@@ -314,7 +314,8 @@ class Serf:
         if not isinstance(state, SerfPushPull):
             return
         for intent in self._membership.merge(now, state):
-            self._outbox.put(now, self._outbox.intents, User(intent))
+            if not self._revival.is_asking(intent.node):
+                self._outbox.put(now, self._outbox.intents, User(intent))
         for clock, ltime in (
             (self._events.clock, state.event_ltime),
             (self._queries.clock, state.query_ltime),

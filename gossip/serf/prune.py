@@ -3,8 +3,8 @@
 The reference forgets a pruned member at once. A peer that missed the prune still lists it as alive, and the
 next push/pull revives it everywhere: the zombie that operators know. We remember the name, and refuse
 claims that are no newer than the prune; and a peer whose push/pull shows that it missed the prune is told
-again, for gossip does not always reach everybody. A member that is really there comes back by any of three ways: with a
-higher incarnation, with a newer join intent, or by answering when we ask it (`revival`).
+again, for gossip does not always reach everybody. A member that is really there comes back by any of three
+ways: with a higher incarnation, with a newer join intent, or by answering when we ask it (`revival`).
 """
 
 from moot.gossip.record import message

@@ -32,6 +32,10 @@ class Revival:
         after = self._state.rng.random() * max(1.0, len(self._state.swim.members) / SPREAD_COUNT)
         self._state.alarms.set(after, Timer.PRUNE, lambda now: self._ask(claim))
 
+    def is_asking(self, name: str) -> bool:
+        """Whether it is not yet known if that member is back."""
+        return name in self._asking
+
     def owns(self, ticket: Ticket) -> bool:
         """Whether a stream is one of ours."""
         return ticket in self._tickets
