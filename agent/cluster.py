@@ -28,6 +28,9 @@ AGENTS_MAX = 200
 NETWORKS = [f"127.{77 + number // 250}.{number % 250}" for number in range(500)]
 """Where addresses are taken from: the first /24 of these in which all are free."""
 HTTP, RPC, SERF = 4646, 4647, 4648
+LOCAL_TIMING = {"retransmit_mult": 4, "push_pull_interval": "5s"}
+"""memberlist's local profile tells each news to two members only, which leaves about one in five to the next
+push/pull, 15 s later. On one machine more is cheap."""
 _SEEDS = 3
 """How many agents the others know by address at start."""
 
@@ -122,7 +125,7 @@ class Cluster:
         self.detached = detached
         self.nodes: list[Node] = []
         self.directory = Path()
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._places: list[Place] = []
         self._lifeline: tuple[int, int] | None = None
 
@@ -138,7 +141,13 @@ class Cluster:
         wish = self.wish
         shared: dict[str, object] = {
             "server": {"enabled": True, "retry_interval": "200ms", "encrypt": wish.key},
-            "moot": {"pool": wish.pool, "profile": wish.profile, "label": wish.label, "tags": dict(wish.tags or {})},
+            "moot": {
+                "pool": wish.pool,
+                "profile": wish.profile,
+                "label": wish.label,
+                "tags": dict(wish.tags or {}),
+                "timing": LOCAL_TIMING if wish.profile == "local" else {},
+            },
         }
         with cluster_state.exclusive():
             self._places = places(wish)
@@ -149,7 +158,7 @@ class Cluster:
                 self.add(place, [f"{seed.host}:{seed.serf}" for seed in self._places[:_SEEDS] if seed != place])
 
     def add(self, place: Place, retry_join: Sequence[str] = ()) -> Node:
-        """Start one more agent, or one again. Without addresses to join it starts alone."""
+        """Start one more agent, or an ended one again. Without addresses to join it starts alone."""
         command = [sys.executable, "-m", "moot", "agent", "--config", str(self.directory / "agent.json")]
         command += ["--node", place.name, "--bind", place.host]
         command += ["--http-port", str(place.http), "--rpc-port", str(place.rpc), "--serf-port", str(place.serf)]
@@ -157,8 +166,9 @@ class Cluster:
         lifeline = self._lifeline[0] if self._lifeline else None
         if lifeline is not None:
             command += ["--lifeline", str(lifeline)]
-        child = spawn(command, self.log_of(place.name), lifeline)
-        self._children.append(child)
+        if place.name in self._children:
+            self._children[place.name].wait()
+        child = self._children[place.name] = spawn(command, self.log_of(place.name), lifeline)
         node = Node(
             name=place.name,
             member=place.member,
@@ -201,17 +211,15 @@ class Cluster:
 
     def check_children(self) -> None:
         """Raises ClusterError with the end of its log when an agent ended by itself."""
-        for child, node in zip(self._children, self.nodes, strict=False):
+        for name, child in self._children.items():
             if child.poll() is not None:
-                lines = self.log_of(node.name).read_text(errors="replace").splitlines()[-5:]
-                raise ClusterError(
-                    "\n  ".join([f"agent {node.name} ended with exit code {child.returncode}:", *lines])
-                )
+                lines = self.log_of(name).read_text(errors="replace").splitlines()[-5:]
+                raise ClusterError("\n  ".join([f"agent {name} ended with exit code {child.returncode}:", *lines]))
 
     def end(self) -> None:
         """End all agents by pid, and forget the cluster. Safe to call again."""
         end_all(node.process for node in self.nodes)
-        for child in self._children:
+        for child in self._children.values():
             child.wait()
         if self._lifeline is not None:
             for fd in self._lifeline:

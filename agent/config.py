@@ -6,6 +6,7 @@ given (a directory counts as its files, by name), then the flags. How values mee
 
 import base64
 import binascii
+import dataclasses
 import ipaddress
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any, Literal, cast
 
 from moot.agent import schema
 from moot.agent.schema import Layer
+from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
 
 Pool = Literal["nomad", "serf"]
@@ -68,6 +70,8 @@ class Settings:
     profile: str
     label: str
     tags: Mapping[str, str]
+    swim: SwimConfig
+    """The profile, with what `moot.timing` says instead."""
     files: tuple[Path, ...]
 
     @property
@@ -164,6 +168,8 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         )
         for service in SERVICES
     }
+    # Nomad servers gossip with the WAN profile, serf agents with the LAN one
+    profile = get["moot.profile"] or {"nomad": "wan", "serf": "lan"}[get["moot.pool"]]
     return Settings(
         dev=dev,
         name=_node_name(get["name"]),
@@ -188,9 +194,10 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         log_json=get["log_json"],
         response_headers=_headers(get["http_api_response_headers"]),
         pool=cast(Pool, get["moot.pool"]),
-        profile=_profile(get["moot.profile"], get["moot.pool"]),
+        profile=profile,
         label=_label(get["moot.label"]),
         tags=get["moot.tags"],
+        swim=_swim(profile, get),
         files=files,
     )
 
@@ -233,9 +240,14 @@ def _region(text: str) -> str:
     return text
 
 
-def _profile(given: str, pool: str) -> str:
-    """Nomad servers gossip with the WAN profile, serf agents with the LAN one."""
-    return given or {"nomad": "wan", "serf": "lan"}[pool]
+def _swim(profile: str, get: Mapping[str, Any]) -> SwimConfig:
+    """The profile's timing, changed by what is given in `moot.timing`. Raises ConfigError."""
+    prefix = "moot.timing."
+    changes = {key.removeprefix(prefix): value for key, value in get.items() if key.startswith(prefix) and value}
+    try:
+        return dataclasses.replace(PROFILES[profile], **changes)
+    except ConfigError as error:
+        raise ConfigError(f"moot.timing: {error}") from None
 
 
 def _label(text: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from moot import __version__
 from moot.agent.config import Settings
-from moot.gossip.config import PROFILES, SerfConfig, WireConfig
+from moot.gossip.config import SerfConfig, WireConfig
 from moot.gossip.errors import ConfigError
 from moot.gossip.net.interfaces import advertised
 from moot.gossip.net.node import NodeSettings
@@ -83,7 +83,7 @@ def node_settings(settings: Settings, rpc: Address, identifier: str) -> NodeSett
         bind_port=settings.bind["serf"].port,
         advertise=(given.host, given.port) if given else None,
         tags=server_tags(settings, rpc, identifier) if nomad else settings.tags,
-        swim=PROFILES[settings.profile],
+        swim=settings.swim,
         serf=SerfConfig(reconnect_timeout=NOMAD_RECONNECT_TIMEOUT) if nomad else SerfConfig(),
         wire=WireConfig(label=settings.label.encode()),
         keys=settings.keys,

@@ -136,8 +136,16 @@ KEYS: dict[str, Key] = {
     "moot.profile": Key(_one_of("lan", "wan", "local"), ""),
     "moot.label": Key(_text, ""),
     "moot.tags": Key(_text_map, {}),
+    "moot.timing.probe_interval": Key(_duration, 0.0),
+    "moot.timing.probe_timeout": Key(_duration, 0.0),
+    "moot.timing.gossip_interval": Key(_duration, 0.0),
+    "moot.timing.push_pull_interval": Key(_duration, 0.0),
+    "moot.timing.suspicion_mult": Key(_count, 0),
+    "moot.timing.retransmit_mult": Key(_count, 0),
 }
-"""Every key, by its dotted path. The names are Nomad's; what Nomad does not have is in the block `moot`."""
+"""Every key, by its dotted path. The names are Nomad's; what Nomad does not have is in the block `moot`.
+
+The timing keys stand for what the profile says when they are zero."""
 
 BLOCKS = {name.rpartition(".")[0] for name in KEYS if "." in name}
 DEV: Layer = {"log_level": "debug", "server.bootstrap_expect": 1}

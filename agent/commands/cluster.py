@@ -1,0 +1,254 @@
+"""`moot cluster`: up, status, down."""
+
+import base64
+import json
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from moot.agent import cluster_state, text
+from moot.agent.cluster import (
+    AGENTS_MAX,
+    Cluster,
+    Observer,
+    View,
+    Wish,
+    end_cluster,
+    stop_signals,
+    wait_ready,
+)
+from moot.agent.cluster_state import ClusterState, Node
+from moot.agent.commands.agent import pairs
+from moot.agent.console import json_option, natural, print_json, print_table, rich_table
+
+HEAD = ["Name", "Status", "Seen by", "Gossip", "HTTP", "Pid"]
+
+
+@click.group("cluster")
+def command() -> None:
+    """Run N real agents on this machine, each with a loopback address of its own."""
+
+
+@command.command("up")
+@click.argument("count", type=click.IntRange(1, AGENTS_MAX), metavar="N")
+@click.option("--name", default="moot", show_default=True, help="Name of the cluster; several may run at once.")
+@click.option(
+    "--profile",
+    type=click.Choice(["lan", "wan", "local"]),
+    default="local",
+    show_default=True,
+    help="Timing of the failure detector.",
+)
+@click.option(
+    "--pool",
+    type=click.Choice(["nomad", "serf"]),
+    default="nomad",
+    show_default=True,
+    help="serf lets real serf agents join.",
+)
+@click.option("--encrypt", is_flag=True, help="Make a key and encrypt all gossip with it.")
+@click.option("--label", default="", help="Label of all packets.")
+@click.option("--tag", "tags", metavar="K=V", multiple=True, callback=pairs, help="A tag on every agent; repeatable.")
+@click.option(
+    "--base-port",
+    type=int,
+    default=0,
+    help="Use 127.0.0.1 with three ports per agent from here on, not an address per agent.",
+)
+@click.option("--detach", is_flag=True, help="Return when the cluster is ready; `moot cluster down` ends it.")
+@json_option
+def up(
+    count: int,
+    name: str,
+    profile: str,
+    pool: str,
+    encrypt: bool,
+    label: str,
+    tags: dict[str, str] | None,
+    base_port: int,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Start N agents, wait until each sees all N alive, then show them live until Ctrl-C, which ends them all.
+
+    With --json a single object is printed when the cluster is ready.
+    """
+    key = base64.b64encode(secrets.token_bytes(32)).decode() if encrypt else ""
+    wish = Wish(
+        count=count, name=name, profile=profile, pool=pool, key=key, label=label, base_port=base_port, tags=tags
+    )
+    with stop_signals(), Observer() as observer, Cluster(wish, detached=detach) as cluster:
+        began = time.monotonic()
+        cluster.start()
+        _await_ready(cluster, observer, quiet=as_json)
+        took = time.monotonic() - began
+        views = observer.views(cluster.nodes)
+        if as_json:
+            seconds = {"ready_seconds": round(took, 3)}
+            click.echo(json.dumps(_described(name, pool, profile, encrypt, cluster.nodes, views) | seconds))
+            sys.stdout.flush()
+        else:
+            click.echo(
+                f"cluster {name} is ready: {text.count(count, 'agent')}, {took:.1f} s; {_how_to_reach(cluster)}"
+            )
+        if not detach:
+            _stay(cluster, observer, quiet=as_json)
+        elif not as_json:
+            print_table(HEAD, _rows(cluster.nodes, views))
+            click.echo(f"`moot cluster down{_named(name)}` ends it")
+
+
+def _await_ready(cluster: Cluster, observer: Observer, *, quiet: bool) -> None:
+    """Raises ClusterError. Shows progress on a terminal only."""
+    total = len(cluster.nodes)
+    live = sys.stderr.isatty() and not quiet
+    for ready in wait_ready(cluster, observer, timeout=30.0 + total):
+        if live:
+            click.echo(f"\r{ready} of {text.count(total, 'agent')} see all of them ", nl=False, err=True)
+    if live:
+        click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
+
+
+def _stay(cluster: Cluster, observer: Observer, *, quiet: bool) -> None:
+    """Until Ctrl-C: a live table on a terminal, else the table once and a line per change."""
+    pause = max(1.0, len(cluster.nodes) / 15)
+    before: dict[str, str] = {}
+    with ExitStack() as stack:
+        screen = None
+        if sys.stdout.isatty() and not quiet:
+            from rich.live import Live
+
+            screen = stack.enter_context(Live(auto_refresh=False))
+        try:
+            while True:
+                views = {} if quiet else observer.views(cluster.nodes)
+                if screen is not None:
+                    screen.update(rich_table(HEAD, _rows(cluster.nodes, views)), refresh=True)
+                elif not quiet:
+                    before = _report(cluster.nodes, views, before)
+                time.sleep(pause)
+        except KeyboardInterrupt:
+            if not quiet:
+                click.echo(f"ending {text.count(len(cluster.nodes), 'agent')}", err=True)
+
+
+def _report(nodes: Sequence[Node], views: Mapping[str, View | None], before: dict[str, str]) -> dict[str, str]:
+    """Print the table at first, later a line per member whose status changed; the statuses now."""
+    rows = list(_rows(nodes, views))
+    now = {row[0]: f"{row[1]} (seen by {row[2]})" for row in rows}
+    if not before:
+        print_table(HEAD, rows)
+    else:
+        for name, status in now.items():
+            if before.get(name) != status:
+                click.echo(f"{text.clock()} {name}: {status}")
+    sys.stdout.flush()
+    return now
+
+
+def _rows(nodes: Sequence[Node], views: Mapping[str, View | None]) -> Iterator[list[str]]:
+    """A row per member that anybody sees: the commonest status, how many agents share it, where it is."""
+    answered = [view for view in views.values() if view is not None]
+    known = {node.member: node for node in nodes}
+    for name in sorted({*known, *(member for view in answered for member in view)}, key=natural):
+        seen = Counter(view.get(name, "unknown") for view in answered)
+        status, agreed = seen.most_common(1)[0] if seen else ("no answer", 0)
+        node = known.get(name)
+        where = [node.gossip, node.url, _pid(node)] if node else ["", "", ""]
+        yield [name, status, f"{agreed} of {len(answered)}", *where]
+
+
+def _pid(node: Node) -> str:
+    return str(node.process.pid) if node.process.alive() else f"{node.process.pid} (ended)"
+
+
+def _how_to_reach(cluster: Cluster) -> str:
+    return f"try: moot members --address {cluster.nodes[0].url}"
+
+
+def _named(name: str) -> str:
+    return "" if name == "moot" else f" --name {name}"
+
+
+def _described(
+    name: str, pool: str, profile: str, encrypted: bool, nodes: Sequence[Node], views: Mapping[str, View | None]
+) -> dict[str, Any]:
+    """A cluster as JSON: the agents and each one's view (null when it does not answer)."""
+    return {
+        "cluster": name,
+        "pool": pool,
+        "profile": profile,
+        "encrypted": encrypted,
+        "agents": [
+            {
+                "name": node.name,
+                "member": node.member,
+                "gossip": node.gossip,
+                "http": node.url,
+                "pid": node.process.pid,
+                "running": node.process.alive(),
+                "view": views.get(node.name),
+            }
+            for node in nodes
+        ],
+    }
+
+
+@command.command("status")
+@click.option("--name", default=None, help="Only this cluster.  [default: all]")
+@json_option
+def status(name: str | None, as_json: bool) -> None:
+    """Show the running clusters and what their agents see. Exit code 1 when the named one is not running."""
+    if name is not None:
+        cluster_state.directory_of(name)  # refuses a name that is none
+    found = [state for state in cluster_state.clusters() if state.running() and name in (None, state.name)]
+    with Observer() as observer:
+        views = {state.name: observer.views(state.nodes) for state in found}
+    if as_json:
+        print_json(
+            [
+                _described(state.name, state.pool, state.profile, state.encrypted, state.nodes, views[state.name])
+                for state in found
+            ]
+        )
+    else:
+        for state in found:
+            click.echo(_caption(state))
+            print_table(HEAD, _rows(state.nodes, views[state.name]))
+    if name is not None and not found:
+        raise click.ClickException(f"no cluster {name} is running; `moot cluster up 3{_named(name)}` starts one")
+    if not found and not as_json:
+        click.echo("no cluster is running; `moot cluster up 3` starts one")
+
+
+def _caption(state: ClusterState) -> str:
+    kind = "attached" if state.supervisor and state.supervisor.alive() else "detached"
+    sealed = "encrypted" if state.encrypted else "plain"
+    return (
+        f"cluster {state.name}: {len(state.running())} of {text.count(len(state.nodes), 'agent')} running, "
+        f"{state.pool} pool, {state.profile} profile, {sealed}, {kind}"
+    )
+
+
+@command.command("down")
+@click.option("--name", default="moot", show_default=True, help="The cluster to end.")
+@click.option("--all", "everything", is_flag=True, help="End every cluster of yours.")
+@json_option
+def down(name: str, everything: bool, as_json: bool) -> None:
+    """End a cluster, detached or not: all its agents, by pid. Exit code 1 when it is not running."""
+    cluster_state.directory_of(name)  # refuses a name that is none
+    found = [state for state in cluster_state.clusters() if everything or state.name == name]
+    ended = {state.name: end_cluster(state) for state in found}
+    if as_json:
+        print_json([{"cluster": each, "agents_ended": number} for each, number in ended.items()])
+    else:
+        for each, number in ended.items():
+            click.echo(f"cluster {each}: {text.count(number, 'agent')} ended")
+    if not ended and not everything:
+        raise click.ClickException(f"no cluster {name} is running; `moot cluster status` lists those that are")
