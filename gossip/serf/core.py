@@ -45,7 +45,7 @@ from moot.gossip.swim.events import (
     SwimEvent,
 )
 from moot.gossip.swim.member import VERSIONS, Member
-from moot.gossip.swim.messages import PacketMessage, StreamMessage, User
+from moot.gossip.swim.messages import Message, PacketMessage, StreamMessage, User
 from moot.gossip.swim.table import Roster
 
 MISPLACED = {SerfPushPull: 2, ConflictResponse: 6, KeyRequest: 7, KeyResponse: 8}
@@ -70,7 +70,7 @@ class Serf:
         config: SerfConfig,
         effects: Effects,
         rng: Random,
-        size_of: Callable[[object], int],
+        size_of: Callable[[Message], int],
         guard: MergeGuard | None = None,
         roster: Roster | None = None,
         counters: Counters | None = None,

@@ -231,6 +231,7 @@ class Membership:
             if leave:
                 self.pruned.advance(name, ltime)
                 return True
+            self.pruned.pop(name)
         if not leave and self._reveal(name, ltime):
             return True
         return self.recent.keep(now, name, leave, ltime)
@@ -244,7 +245,6 @@ class Membership:
         record = self._swim.members.get(name)
         if record is None or record.status > Status.SUSPECT or self.table.get(name) is not None:
             return False
-        self.pruned.pop(name)
         self._change(MemberChange.JOIN, SerfMember(record, MemberStatus.ALIVE, ltime))
         return True
 

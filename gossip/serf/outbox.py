@@ -14,7 +14,7 @@ class Outbox:
     `count` tells how many members Serf lists, which scales how often each message is sent.
     """
 
-    def __init__(self, state: State, count: Callable[[], int], size_of: Callable[[object], int]) -> None:
+    def __init__(self, state: State, count: Callable[[], int], size_of: Callable[[User], int]) -> None:
         swim_config = state.swim_config
         mult = swim_config.retransmit_mult
         self.intents: BroadcastQueue[User] = BroadcastQueue(mult, count, size_of)

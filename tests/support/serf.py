@@ -5,9 +5,10 @@ from random import Random
 
 from moot.gossip.config import LAN, SerfConfig, SwimConfig
 from moot.gossip.record import Address, Ticket
-from moot.gossip.serf import MemberStatus, MergeGuard, Serf, SerfMember
+from moot.gossip.serf import MemberStatus, MergeGuard, Serf, SerfMember, SerfState
 from moot.gossip.serf.events import MemberChange, MemberEvent
 from moot.gossip.serf.messages import EventSlot, JoinIntent, LeaveIntent, SerfPushPull, UserEvent
+from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Member, Status
 from moot.gossip.swim.messages import Alive, Dead, PacketMessage, PushPull, StreamMessage, User
 from tests.support.swim import PEER, Recorder, address, member
@@ -134,6 +135,14 @@ class SerfDesk:
             self.serf.on_timer(self.now, timer.kind, timer.token)
         self.out.now = until
 
+    def only_timers(self, *kinds: Timer) -> None:
+        """Of the timers set so far, let only these fire: the rest of the world stands still."""
+        self.out.timers = [timer for timer in self.out.timers if timer.kind in kinds]
+
+    def only_serf_timers(self) -> None:
+        """Let nothing of Swim's fire: nobody is probed, nothing is sent."""
+        self.only_timers(*(kind for kind in Timer if kind >= Timer.REAP))
+
     def held(self, name: str) -> SerfMember:
         """A member that is listed."""
         found = self.serf.member(name)
@@ -148,6 +157,10 @@ class SerfDesk:
     def ltime(self, name: str) -> int:
         """The Lamport time of the last intent applied."""
         return self.held(name).ltime
+
+    def life(self) -> SerfState:
+        """Where we are in our life; asked by a call, as it changes."""
+        return self.serf.state
 
     def clock(self, which: str = "member") -> int:
         """One of the three clocks."""

@@ -1,5 +1,7 @@
 """What Swim's events make of the members (serf-protocol: events from memberlist)."""
 
+from collections.abc import Callable
+
 from moot.gossip.serf import MemberStatus
 from moot.gossip.serf.events import MemberChange
 from moot.gossip.serf.tags import encode_tags
@@ -126,13 +128,14 @@ def test_a_suspect_member_is_still_alive_here() -> None:
 def test_every_change_raises_the_version() -> None:
     desk = SerfDesk()
     seen = [desk.serf.members_version]
-    for step in (
+    steps: list[Callable[[], None]] = [
         lambda: desk.alive("b"),
         lambda: desk.join_intent("b", 3),
         lambda: desk.leave_intent("b", 4),
         lambda: desk.goes("b"),
         lambda: desk.leave_intent("b", 5, prune=True),
-    ):
+    ]
+    for step in steps:
         step()
         seen.append(desk.serf.members_version)
     assert seen == sorted(set(seen))

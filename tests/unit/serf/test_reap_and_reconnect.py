@@ -1,0 +1,125 @@
+"""What time does to those who are gone (serf-protocol: reaping and reconnecting)."""
+
+from random import Random
+
+import pytest
+
+from moot.gossip.config import SerfConfig
+from moot.gossip.serf import MemberStatus
+from moot.gossip.swim.effects import Timer
+from moot.gossip.swim.messages import PushPull
+from tests.support.serf import SerfDesk, push_pull
+from tests.support.swim import member
+
+DAY = 24 * 3600.0
+
+
+@pytest.mark.parametrize(
+    ("status", "config"),
+    [
+        (MemberStatus.FAILED, SerfConfig(reconnect_timeout=100, reconnect_interval=1000)),
+        (MemberStatus.LEFT, SerfConfig(tombstone_timeout=100)),
+    ],
+)
+def test_who_is_gone_too_long_is_reaped(status: MemberStatus, config: SerfConfig) -> None:
+    desk = SerfDesk(config=config)
+    desk.in_status("b", status)
+    desk.run(104.9)
+    assert desk.status("b") is status
+    desk.run(0.2)
+    assert desk.status("b") is None
+    assert desk.changes() == [("member-reap", "b")]
+
+
+def test_reaping_is_no_prune_and_is_not_remembered() -> None:
+    desk = SerfDesk(config=SerfConfig(tombstone_timeout=1))
+    desk.in_status("b", MemberStatus.LEFT)
+    desk.run(16)
+    assert desk.status("b") is None
+    desk.alive("b", inc=2)
+    assert desk.status("b") is MemberStatus.ALIVE
+
+
+def test_the_alive_and_the_leaving_are_never_reaped() -> None:
+    desk = SerfDesk(config=SerfConfig(tombstone_timeout=0, reconnect_timeout=0))
+    desk.in_status("b", MemberStatus.ALIVE)
+    desk.in_status("c", MemberStatus.LEAVING)
+    desk.only_serf_timers()
+    desk.run(60)
+    assert desk.status("b") is MemberStatus.ALIVE
+    assert desk.status("c") is MemberStatus.LEAVING
+
+
+def test_we_are_not_reaped_after_we_left() -> None:
+    desk = SerfDesk(config=SerfConfig(tombstone_timeout=0))
+    desk.serf.leave(0.0)
+    desk.run(60)
+    assert desk.status("me") is MemberStatus.LEFT
+
+
+def test_nobody_failed_nobody_is_tried() -> None:
+    desk = SerfDesk()
+    desk.in_status("b", MemberStatus.LEFT)
+    desk.run(300)
+    assert desk.out.streams == []
+
+
+def tries(failed: int, alive: int, rounds: int = 400) -> float:
+    """How often, of so many rounds, one of the failed was tried."""
+    desk = SerfDesk(seed=failed * 1000 + alive)
+    names = [f"f{number}" for number in range(failed)] + [f"a{number}" for number in range(alive)]
+    desk.alive(*names)
+    for name in names[:failed]:
+        desk.dies(name)
+    desk.only_timers(Timer.RECONNECT)
+    desk.run(30.0 * rounds)
+    addresses = {member(name).address for name in names[:failed]}
+    assert {stream.to for stream in desk.out.streams} <= addresses
+    return len(desk.out.streams) / rounds
+
+
+def test_the_chance_to_try_grows_with_the_share_of_failed() -> None:
+    assert tries(1, 9) == pytest.approx(0.1, abs=0.05)
+    assert tries(5, 9) == pytest.approx(0.5, abs=0.08)
+
+
+def test_when_most_failed_one_is_tried_every_time() -> None:
+    assert tries(5, 4) == 1.0
+    assert tries(3, 0) == 1.0
+
+
+def test_a_reconnect_is_a_join_without_an_intent_and_without_an_event() -> None:
+    desk = SerfDesk()
+    desk.in_status("b", MemberStatus.FAILED)
+    desk.run(30.1)
+    (stream,) = [stream for stream in desk.out.streams if isinstance(stream.first, PushPull)]
+    assert stream.to == member("b").address
+    desk.gossip_all()
+    desk.serf.on_stream_reply(desk.now, stream.ticket, PushPull(True, [member("b", 2)], push_pull()))
+    assert desk.status("b") is MemberStatus.ALIVE
+    assert desk.changes() == [("member-join", "b")]
+    assert desk.out.events == []
+    assert desk.gossip() == []
+
+
+def test_who_leaves_does_not_reconnect() -> None:
+    desk = SerfDesk()
+    desk.in_status("b", MemberStatus.FAILED)
+    desk.serf.leave(0.0)
+    desk.run(300)
+    assert desk.out.streams == []
+
+
+def test_choices_come_from_the_given_random_source() -> None:
+    def streams(seed: int) -> list[object]:
+        desk = SerfDesk(seed=seed)
+        names = [f"f{number}" for number in range(20)]
+        desk.alive(*names)
+        for name in names:
+            desk.dies(name)
+        desk.only_timers(Timer.RECONNECT)
+        desk.run(300)
+        return [stream.to for stream in desk.out.streams]
+
+    picks = [streams(Random(seed).randrange(1000)) for seed in (1, 1, 2)]
+    assert picks[0] == picks[1] != picks[2]
