@@ -30,6 +30,9 @@ KEY_MAX: Final = 64 * 1024
 SLICE: Final = 64 * 1024
 """A cursor hands the decoder this many bytes at a time, so that an oversized object is noticed soon."""
 
+READ_SIZE: Final = 4096
+"""What a cursor's decoder reserves at first; its own default is 1 MiB, which every open stream would pay."""
+
 _FAULTS: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
 pack: Final[Callable[[object], bytes]] = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
@@ -231,7 +234,7 @@ class Cursor:
     __slots__ = ("_at", "_closed", "_given", "_mark", "_pending", "_unpacker")
 
     def __init__(self, data: bytes = b"", *, closed: bool = False) -> None:
-        self._unpacker: Any = msgpack.Unpacker(raw=True, max_array_len=ARRAY_MAX)
+        self._unpacker: Any = msgpack.Unpacker(raw=True, max_array_len=ARRAY_MAX, read_size=READ_SIZE)
         self._pending = data
         self._at = 0  # how much of _pending the decoder was given
         self._given = 0  # bytes given to the decoder

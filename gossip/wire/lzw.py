@@ -23,8 +23,8 @@ _LITERALS: Final = [bytes((value,)) for value in range(256)] + [b"", b""]
 def decompress(data: bytes, limit: int) -> bytes:
     """What was compressed. Raises LimitExceeded above `limit` bytes, WireError for what is no LZW.
 
-    Bytes after the end code are ignored. While the output is within the limit it consists of references to
-    the table's strings, which never take more than the output and 7 MiB.
+    Bytes after the end code are ignored. Takes memory for the output twice, when its pieces are joined, and
+    below 8 MiB for the table.
     """
     table = _LITERALS.copy()
     pieces: list[bytes] = []

@@ -95,7 +95,8 @@ class _Opening:
                 self.errors.append(WireError("truncated", "a compound without all its parts"))
                 return
             if self.parts >= PARTS_MAX:
-                raise LimitExceeded("parts", f"more than {PARTS_MAX} messages in a packet")
+                self.errors.append(LimitExceeded("parts", f"more than {PARTS_MAX} messages in a packet"))
+                return
             self.parts += 1
             try:
                 self.take(data[at : at + size], depth)
