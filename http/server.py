@@ -6,6 +6,8 @@ task, one request in work, and a deadline on every wait for the client.
 """
 
 import email.utils
+import functools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +21,7 @@ from moot.gossip.record import Address
 from moot.http.exchange import Application, Request, Response
 
 RECEIVE_BYTES = 65_536
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 LINGER_BYTES_MAX = 4 * 1024 * 1024
 """How much of a refused request is read and thrown away, so that the refusal is not lost in a reset."""
 BACKLOG = 256
@@ -32,6 +35,7 @@ class Limits:
     connections_per_client_max: int = 100
     """Connections from one IP at a time, Nomad's default; 0 sets no limit."""
     header_bytes_max: int = 65_536
+    """Asked only while the end of the headers is not in sight: up to one read more can pass."""
     body_bytes_max: int = 1_048_576
     idle_timeout: float = 120.0
     """How long a connection may wait for its first or next request. Go's client keeps one for 90 s."""
@@ -60,7 +64,7 @@ class HttpCounters:
 class HttpServer:
     """Serves an application on any number of addresses. Use: `listen`, then `serve` in a nursery, `stop`.
 
-    `report` is told of every bug in the application, with the request's method and target.
+    `report` is told of every bug, with the request's method and target or the client it served.
     """
 
     def __init__(
@@ -71,9 +75,9 @@ class HttpServer:
         self.limits = limits or Limits()
         self.counters = HttpCounters()
         self.stopping = False
-        self.idle_scopes: set[trio.CancelScope] = set()
+        self.idle: set[Connection] = set()
         self._per_client: Counter[str] = Counter()
-        self._open_count = 0
+        self.open_count = 0
         self._listeners: list[trio.SocketListener] = []
         self._accepting = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
@@ -112,8 +116,8 @@ class HttpServer:
         """
         self.stopping = True
         self._accepting.cancel()
-        for scope in list(self.idle_scopes):
-            scope.cancel()
+        for connection in self.idle:
+            connection.scope.cancel()
         if self._nursery is None:
             for listener in self._listeners:
                 await listener.aclose()
@@ -129,18 +133,21 @@ class HttpServer:
             stream.socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
         except OSError:  # gone between connect and accept
             return
-        full = self._open_count >= self.limits.connections_max
+        full = self.open_count >= self.limits.connections_max
         per_client_max = self.limits.connections_per_client_max
         if full or (per_client_max and self._per_client[peer] >= per_client_max):
             self.counters.connections_refused += 1
             await self._turn_away(stream, HTTPStatus.SERVICE_UNAVAILABLE if full else HTTPStatus.TOO_MANY_REQUESTS)
             return
-        self._open_count += 1
+        self.open_count += 1
         self._per_client[peer] += 1
         try:
             await Connection(self, stream, peer).run()
+        except Exception as error:  # the outermost frame of a connection: a bug costs one client, not the agent
+            self.counters.faults += 1
+            self.report(f"connection of {peer}", error)
         finally:
-            self._open_count -= 1
+            self.open_count -= 1
             self._per_client[peer] -= 1
             if not self._per_client[peer]:
                 del self._per_client[peer]
@@ -168,22 +175,40 @@ class Refusal(Exception):
 
 
 class Connection:
-    """One client's connection: requests one after the other, pipelined ones wait in h11's buffer."""
+    """One client's connection: requests one after the other, pipelined ones wait in h11's buffer.
+
+    One cancel scope spans it, and its deadline is moved from one wait to the next: a scope for each wait
+    would cost a quarter of all the CPU of a request.
+    """
 
     def __init__(self, server: HttpServer, stream: trio.SocketStream, peer: str) -> None:
+        self.scope = trio.CancelScope()
         self._server = server
         self._limits = server.limits
         self._stream = stream
         self._peer = peer
+        self._late = ""
+        """What to tell a client that lets the present deadline pass; empty to hang up without a word."""
+        self._bare = False
+        """Whether the present request is a HEAD."""
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=server.limits.header_bytes_max)
 
     async def run(self) -> None:
         """Serve until either side closes, or the client breaks a rule or a deadline."""
         try:
-            while await self._exchange():
-                self._h11.start_next_cycle()
+            with self.scope:
+                while await self._exchange():
+                    self._h11.start_next_cycle()
+            if self.scope.cancelled_caught and self._late:
+                self._server.counters.timeouts += 1
+                await self._refuse(408, self._late)
         except trio.BrokenResourceError:  # the client is gone; there is nobody to tell
             return
+
+    def _within(self, seconds: float, late: str = "") -> None:
+        """Move the deadline. `late` is for the client that misses it."""
+        self.scope.deadline = trio.current_time() + seconds
+        self._late = late
 
     async def _exchange(self) -> bool:
         """One request and its answer; False when the connection is over."""
@@ -202,8 +227,9 @@ class Connection:
             await self._refuse(refusal.status, refusal.text)
             return False
         server.counters.requests += 1
+        self._within(math.inf)
         request = Request(head.method.decode(), head.target.decode(), list(head.headers), body, self._peer)
-        await self._send(await self._answer(request), bare=request.method == "HEAD")
+        await self._send(await self._answer(request))
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             return True
         if self._h11.trailing_data[0]:
@@ -220,51 +246,47 @@ class Connection:
             return plain_text(500, "internal error")
 
     async def _read_head(self) -> h11.Request | None:
-        """The next request's head; None when the client closed, stayed idle too long, or we stop."""
-        if not self._h11.trailing_data[0] and not await self._wait_for_first_byte():
-            return None
-        with trio.move_on_after(self._limits.header_timeout) as scope:
-            event = await self._next_event()
-        if scope.cancelled_caught:
-            self._server.counters.timeouts += 1
-            raise Refusal(408, "the request's headers did not arrive in time")
-        return event if isinstance(event, h11.Request) else None
-
-    async def _wait_for_first_byte(self) -> bool:
-        if self._server.stopping:
-            return False
-        with trio.move_on_after(self._limits.idle_timeout) as scope:
-            self._server.idle_scopes.add(scope)
+        """The next request's head; None when the client closed, or we stop."""
+        if not self._h11.trailing_data[0]:
+            if self._server.stopping:
+                return None
+            self._within(self._limits.idle_timeout)
+            self._server.idle.add(self)
             try:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
+                self._h11.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
             finally:
-                self._server.idle_scopes.discard(scope)
-        if scope.cancelled_caught:
-            return False
-        self._h11.receive_data(data)
-        return True
+                self._server.idle.discard(self)
+        event = self._h11.next_event()
+        if event is h11.NEED_DATA:
+            self._within(self._limits.header_timeout, "the request's headers did not arrive in time")
+            event = await self._next_event()
+        if not isinstance(event, h11.Request):
+            return None
+        self._bare = event.method == b"HEAD"
+        return event
 
     async def _read_body(self, head: h11.Request) -> bytes:
-        """The whole body. Raises Refusal when it is too long or too slow."""
+        """The whole body. Raises Refusal when it is too long."""
         limit = self._limits.body_bytes_max
         declared = next((int(value) for name, value in head.headers if name == b"content-length"), 0)
         if declared > limit:
             raise Refusal(413, f"the body must not exceed {limit} bytes")
         if self._h11.they_are_waiting_for_100_continue:
             go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
-            await self._write(go_on)
-        chunks: list[bytes] = []
-        size = 0
-        with trio.move_on_after(self._limits.body_timeout) as scope:
-            while isinstance(event := await self._next_event(), h11.Data):
-                size += len(event.data)
-                if size > limit:
-                    raise Refusal(413, f"the body must not exceed {limit} bytes")
-                chunks.append(bytes(event.data))
-        if scope.cancelled_caught:
-            self._server.counters.timeouts += 1
-            raise Refusal(408, "the request's body did not arrive in time")
-        return b"".join(chunks)
+            self._within(self._limits.write_timeout)
+            await self._stream.send_all(go_on or b"")
+        event = self._h11.next_event()
+        if isinstance(event, h11.EndOfMessage):
+            return b""
+        self._within(self._limits.body_timeout, "the request's body did not arrive in time")
+        body = bytearray()
+        while not isinstance(event, h11.EndOfMessage):
+            if isinstance(event, h11.Data):
+                body += event.data
+            if len(body) > limit:
+                raise Refusal(413, f"the body must not exceed {limit} bytes")
+            event = await self._next_event()
+        return bytes(body)
 
     async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while True:
@@ -273,35 +295,30 @@ class Connection:
                 return event
             self._h11.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
 
-    async def _send(self, response: Response, *, bare: bool = False, close: bool = False) -> None:
-        """Write the answer in one piece. `bare` leaves the body out and its length in, for HEAD."""
+    async def _send(self, response: Response, *, close: bool = False) -> None:
+        """Write the answer in one piece; for HEAD its length, but not its body."""
         headers = [
-            (b"Date", email.utils.formatdate(time.time(), usegmt=True).encode()),
+            (b"Date", date_line(int(time.time()))),
             *response.headers,
             (b"Content-Length", b"%d" % len(response.body)),
         ]
         if close or self._server.stopping:
             headers.append((b"Connection", b"close"))
-        reason = HTTPStatus(response.status).phrase.encode()
-        head = h11.Response(status_code=response.status, headers=headers, reason=reason)
+        head = h11.Response(status_code=response.status, headers=headers, reason=REASONS[response.status])
         pieces = [self._h11.send(head)]
-        if response.body and not bare:
+        if response.body and not self._bare:
             pieces.append(self._h11.send(h11.Data(data=response.body)))
         pieces.append(self._h11.send(h11.EndOfMessage()))
-        await self._write(b"".join(piece for piece in pieces if piece))
-
-    async def _write(self, data: bytes | None) -> None:
-        """Raises BrokenResourceError, also for a client that does not take the bytes in time."""
-        with trio.move_on_after(self._limits.write_timeout) as scope:
-            await self._stream.send_all(data or b"")
-        if scope.cancelled_caught:
-            self._server.counters.timeouts += 1
-            raise trio.BrokenResourceError("the client did not take the answer in time")
+        self._within(self._limits.write_timeout)
+        await self._stream.send_all(b"".join(piece for piece in pieces if piece))
 
     async def _refuse(self, status: int, text: str) -> None:
+        """Tell the client what it did wrong, unless an answer has begun already, and end the connection."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
-        await self._send(plain_text(status, text), close=True)
+        self._within(math.inf)
+        with trio.move_on_after(self._limits.write_timeout):
+            await self._send(plain_text(status, text), close=True)
         await self._linger()
 
     async def _linger(self) -> None:
@@ -311,6 +328,12 @@ class Connection:
             seen = 0
             while seen < LINGER_BYTES_MAX and (data := await self._stream.receive_some(RECEIVE_BYTES)):
                 seen += len(data)
+
+
+@functools.lru_cache(maxsize=2)
+def date_line(second: int) -> bytes:
+    """The value of Date in one second of Unix time."""
+    return email.utils.formatdate(second, usegmt=True).encode()
 
 
 def plain_text(status: int, text: str) -> Response:
