@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 DEFAULT_URL = "http://127.0.0.1:4646"
-BODY_BYTES_MAX = 64 * 1024 * 1024
-"""A member list of 100,000 is below this."""
+DEFAULT_PORT = 4646
 
 
 class ApiError(Exception):
@@ -53,12 +52,16 @@ class ApiClient:
         self, url: str = DEFAULT_URL, *, token: str = "", timeout: float = 10.0, ca_file: str | None = None
     ) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
             raise ValueError(f"{url!r} is no address of an agent; expected http://HOST:PORT")
         self.timeout = timeout
         self._tls = parts.scheme == "https"
         self._host = parts.hostname
-        self._port = parts.port if parts.port is not None else 4646
+        self._port = DEFAULT_PORT if port is None else port
         self._prefix = parts.path.rstrip("/")
         self._token = token
         self._ca_file = ca_file
@@ -128,7 +131,7 @@ class ApiClient:
         try:
             connection.request(method, target, headers=headers)
             answer = connection.getresponse()
-            body = answer.read(BODY_BYTES_MAX)
+            body = answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(self.url, _why(error)) from error
         finally:
@@ -183,6 +186,8 @@ def _why(error: Exception) -> str:
             return f"its certificate is not trusted: {error.verify_message}"
         case http.client.RemoteDisconnected() | ConnectionResetError():
             return "it hung up without an answer"
+        case http.client.IncompleteRead():
+            return "its answer broke off"
         case http.client.HTTPException():
             return "what answers does not speak HTTP"
         case OSError(strerror=str(words)):
