@@ -19,7 +19,7 @@ from moot.agent.config import Settings
 from moot.agent.event_log import EventLog
 from moot.agent.identity import advertised_address, node_id, node_settings
 from moot.agent.logs import Logs
-from moot.gossip.errors import CommandError, ConfigError, GossipError, JoinError
+from moot.gossip.errors import CommandError, ConfigError, GossipError
 from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
 from moot.http.api import build_api
@@ -63,13 +63,10 @@ class Agent:
         watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         with trio.open_signal_receiver(*watched) as signals, self.node.subscribe() as events:
             async with trio.open_nursery() as nursery:
-                event_log = EventLog(self.logs.logger("serf"))
-                nursery.start_soon(self._write_events, event_log, events)
-                nursery.start_soon(event_log.report_refused, self.node.counters)
                 nursery.start_soon(self._obey_signals, signals, nursery)
                 if self._lifeline is not None:
                     nursery.start_soon(self._watch_lifeline, self._lifeline)
-                nursery.start_soon(self._start, nursery)
+                nursery.start_soon(self._start, nursery, events)
                 await self._ended.wait()
                 self._pool.cancel()
                 await self.server.stop()
@@ -88,12 +85,13 @@ class Agent:
 
     # start
 
-    async def _start(self, nursery: trio.Nursery) -> None:
+    async def _start(self, nursery: trio.Nursery, events: trio.MemoryReceiveChannel[object]) -> None:
         try:
-            await nursery.start(self._run_node)
+            await self._start_node(nursery)
             await self._listen()
             await nursery.start(self.server.serve)
             self._say_configuration()
+            nursery.start_soon(self._write_events, events)
             if self.settings.start_join:
                 await self._join_at_start()
         except GossipError as failure:
@@ -103,6 +101,13 @@ class Agent:
         self._say_started()
         if self.settings.retry_join:
             await self._join_with_retries()
+
+    async def _start_node(self, nursery: trio.Nursery) -> None:
+        try:
+            await nursery.start(self._run_node)
+        except ConfigError as error:
+            hint = "; give another --bind or --serf-port" if isinstance(error.__cause__, OSError) else ""
+            raise ConfigError(f"{error}{hint}") from error
 
     async def _run_node(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with self._pool:
@@ -135,11 +140,12 @@ class Agent:
     # joining
 
     async def _join_at_start(self) -> None:
-        """Raises JoinError when nobody could be joined."""
+        """Raises ConfigError when nobody could be joined."""
         outcomes = await self._join(self.settings.start_join)
         joined = sum(outcome.error is None for outcome in outcomes)
         if not joined:
-            raise JoinError({outcome.target: str(outcome.error) for outcome in outcomes})
+            reasons = "; ".join(str(outcome.error) for outcome in outcomes)
+            raise ConfigError(f"nobody joined: {reasons}. Start them first, or use --retry-join, which keeps trying")
         self._log.info("join completed", agents=joined)
 
     async def _join_with_retries(self) -> None:
@@ -178,9 +184,12 @@ class Agent:
 
     # events, signals
 
-    async def _write_events(self, event_log: EventLog, events: trio.MemoryReceiveChannel[object]) -> None:
-        async for event in events:
-            event_log(event)
+    async def _write_events(self, events: trio.MemoryReceiveChannel[object]) -> None:
+        event_log = EventLog(self.logs.logger("serf"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(event_log.report_refused, self.node.counters)
+            async for event in events:
+                event_log(event)
 
     async def _obey_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         leaving = False

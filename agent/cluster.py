@@ -137,7 +137,10 @@ class Cluster:
             self.end()
 
     def start(self) -> None:
-        """Start all agents; each knows the first few and joins them by itself. Raises ConfigError."""
+        """Start all agents; each knows the first few and joins them by itself.
+
+        Raises ConfigError when it cannot be, ClusterError when an agent ends at once.
+        """
         wish = self.wish
         shared: dict[str, object] = {
             "server": {"enabled": True, "retry_interval": "200ms", "encrypt": wish.key},
@@ -156,6 +159,10 @@ class Cluster:
                 self._lifeline = os.pipe()
             for place in self._places:
                 self.add(place, [f"{seed.host}:{seed.serf}" for seed in self._places[:_SEEDS] if seed != place])
+            # addresses are safe from other clusters once they are bound
+            while any(map(_free, self._places)):
+                self.check_children()
+                time.sleep(0.05)
 
     def add(self, place: Place, retry_join: Sequence[str] = ()) -> Node:
         """Start one more agent, or an ended one again. Without addresses to join it starts alone."""

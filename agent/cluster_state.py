@@ -4,13 +4,14 @@ One private directory per cluster (mode 0700) under `$XDG_RUNTIME_DIR/moot`, or 
 `state.json` as below, `agent.json` (settings that agents share, the key among them) and `<node>.log`.
 """
 
-import fcntl
 import json
 import os
 import re
 import shutil
+import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 from moot.agent.processes import Process
 from moot.gossip.errors import ConfigError
 
+_LOCK = "\0moot-cluster-addresses"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
@@ -78,10 +80,22 @@ def directory_of(name: str) -> Path:
 
 
 @contextmanager
-def exclusive() -> Iterator[None]:
-    """Only one `cluster up` at a time picks addresses. Waits for the other."""
-    with (runtime_dir() / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def exclusive(patience: float = 60.0) -> Iterator[None]:
+    """Only one cluster at a time, of all users, picks addresses and binds them. Waits for the others.
+
+    The lock is an abstract socket: it goes with its process, and has the scope of the loopback addresses.
+    Raises ConfigError after `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    with socket.socket(socket.AF_UNIX) as lock:
+        while True:
+            try:
+                lock.bind(_LOCK)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise ConfigError("another `moot cluster up` is still starting; try again later") from None
+                time.sleep(0.05)
         yield
 
 

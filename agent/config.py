@@ -100,10 +100,19 @@ class Settings:
         return found
 
 
-def load(paths: Sequence[Path], flags: Mapping[str, Any], *, dev: bool = False) -> Settings:
-    """Settings from configuration files and flags (dotted keys; None where a flag was not given).
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag as given on the command line: its name and the dotted key that it stands for."""
 
-    Raises ConfigError. The text names the file (or the flags), the key, and what to write instead.
+    name: str
+    key: str
+    value: object
+
+
+def load(paths: Sequence[Path], flags: Sequence[Flag] = (), *, dev: bool = False) -> Settings:
+    """Settings from configuration files and flags.
+
+    Raises ConfigError. The text names the file and key, or the flag, and what to write instead.
     """
     merged = schema.defaults()
     if dev:
@@ -112,9 +121,8 @@ def load(paths: Sequence[Path], flags: Mapping[str, Any], *, dev: bool = False) 
     for file in files:
         schema.merge(merged, read_file(file))
     given: Layer = {}
-    for key, value in flags.items():
-        if value is not None:
-            schema.put(given, "command line", key, value)
+    for flag in flags:
+        schema.put(given, flag.key, flag.value, label=flag.name)
     schema.merge(merged, given)
     return _settings(merged, tuple(files), dev)
 

@@ -170,7 +170,7 @@ def _flatten_into(layer: Layer, source: str, prefix: str, tree: Mapping[str, obj
     for name, value in tree.items():
         path = prefix + name
         if path in KEYS:
-            put(layer, source, path, value)
+            put(layer, path, value, label=f"{source}: {path}")
         elif path in BLOCKS:
             for block in value if isinstance(value, list) else [value]:
                 if not isinstance(block, Mapping):
@@ -180,12 +180,12 @@ def _flatten_into(layer: Layer, source: str, prefix: str, tree: Mapping[str, obj
             raise ConfigError(f"{source}: unknown key {path}; {_nearest(path)}")
 
 
-def put(layer: Layer, source: str, path: str, value: object) -> None:
-    """Check one value and merge it into `layer`. Raises ConfigError that names source and key."""
+def put(layer: Layer, path: str, value: object, *, label: str) -> None:
+    """Check one value and merge it into `layer`. Raises ConfigError that begins with `label`."""
     try:
         checked = KEYS[path].check(value)
     except ValueError as error:
-        raise ConfigError(f"{source}: {path}: {error}") from None
+        raise ConfigError(f"{label}: {error}") from None
     merge(layer, {path: checked})
 
 

@@ -11,9 +11,13 @@ from moot.agent import config
 from moot.agent.agent import Agent
 from moot.agent.logs import Logs
 
+FLAGS: dict[str, str] = {}
+"""Key to the flag that stands for it."""
+
 
 def flag(name: str, key: str, text: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
     """An option that stands for a key of the configuration files, by the dotted path `key`."""
+    FLAGS[key] = name
     return click.option(name, key.replace(".", "__"), default=None, help=text, **options)
 
 
@@ -105,7 +109,11 @@ def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline:
     Settings come from built-in values, then --dev, then --config files in order, then the flags. SIGHUP reads
     the files again (log level and response headers). Exit code 0 after a graceful leave, 1 otherwise.
     """
-    given = {key.replace("__", "."): value for key, value in flags.items()}
+    given = [
+        config.Flag(name, key, value)
+        for key, name in FLAGS.items()
+        if (value := flags[key.replace(".", "__")]) is not None
+    ]
 
     def reread() -> config.Settings:
         return config.load(paths, given, dev=dev)
