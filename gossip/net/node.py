@@ -173,11 +173,12 @@ class Node:
 
         Raises CommandError after a leave began, or when the node stops meanwhile.
         """
+        port, within = self.bind_address.port, self.settings.swim.stream_timeout
         found: list[Sequence[Address] | ResolveError] = [() for _ in targets]
 
         async def resolve(index: int, target: str) -> None:
             try:
-                found[index] = await resolve_target(target, self.bind_address.port, self.settings.swim.stream_timeout)
+                found[index] = await resolve_target(target, port, within)
             except ResolveError as error:
                 found[index] = error
 

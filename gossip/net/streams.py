@@ -129,7 +129,7 @@ class Streams:
     async def _serve(self, stream: trio.SocketStream, load: _Load, answer: Answer) -> None:
         source = peer_address(stream)
         if source is None:
-            return
+            raise StreamError("the peer is gone")
         reader = StreamReader(self._wire, self._keyring, expect_label=True)
         try:
             with trio.fail_after(self._timeout):

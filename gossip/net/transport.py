@@ -49,10 +49,12 @@ class Transport:
 
         Raises ConfigError when `host` is no IP address or the port cannot be had.
         """
+        if not 0 <= port < 65_536:
+            raise ConfigError(f"bind port must be from 0 to 65535, got {port}")
         try:
             where = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)[0]
-        except (OSError, OverflowError, UnicodeError) as error:
-            raise ConfigError(f"bind address must be an IP address and a port, got {host!r} and {port}") from error
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"bind address must be an IP address, got {host!r}") from error
         family, sockaddr = where[0], where[4]
         for attempt in range(1, BIND_ATTEMPTS + 1):
             try:
