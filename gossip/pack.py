@@ -13,6 +13,7 @@ large goes through `Cursor`, which counts for itself.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -260,29 +261,36 @@ class Cursor:
         self._given += len(piece)
 
     def _run(self, step: Callable[[], T], size_max: int) -> T:
-        """Do one step of the decoder, giving it bytes while it asks for them, up to `size_max` and a slice."""
+        """Do one step of the decoder, giving it bytes while it asks for them.
+
+        An object above `size_max` bytes is refused whether it is complete or not, so that the outcome does
+        not depend on how the bytes were cut; at most `size_max` and a slice are decoded.
+        """
         while True:
             try:
                 result = step()
             except msgpack.OutOfData:
-                if self._given - self._mark > size_max:
-                    raise LimitExceeded("size", f"an object above {size_max} bytes") from None
+                end, done = self._given, False
             except _FAULTS as exc:
                 raise WireError("malformed", str(exc)) from exc
             else:
-                self._mark = self._unpacker.tell()
+                end, done = self._unpacker.tell(), True
+            if end - self._mark > size_max:
+                raise LimitExceeded("size", f"an object above {size_max} bytes")
+            if done:
+                self._mark = end
                 return result
             self._pull()
 
     def value(self, size_max: int = KEY_MAX) -> object:
-        """The next object whole, of about `size_max` encoded bytes at most."""
+        """The next object whole, of `size_max` encoded bytes at most."""
         step: Callable[[], object] = self._unpacker.unpack
         return self._run(step, size_max)
 
     def skip(self) -> None:
         """Pass over the next object, of whatever size, without building it."""
         step: Callable[[], None] = self._unpacker.skip
-        self._run(step, self._given + len(self._pending))
+        self._run(step, sys.maxsize)
 
     def _header(self) -> tuple[int, bool]:
         """How many entries the next container has, and whether it is a map. Consumes the header only."""

@@ -68,7 +68,7 @@ members = st.builds(
     st.one_of(st.just(VERSIONS), st.binary(max_size=8)),
 )
 pings = st.builds(Ping, u32s, texts, sources, texts)
-acks = st.builds(Ack, u32s, st.one_of(blobs, st.just(b"p" * 70_000)))
+acks = st.builds(Ack, u32s, st.one_of(blobs, st.just(b"p" * 65_000)))
 messages_of_swim: st.SearchStrategy[PacketMessage] = st.one_of(
     pings,
     st.builds(IndirectPing, u32s, addresses, texts, st.booleans(), sources, texts),
