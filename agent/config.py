@@ -222,9 +222,9 @@ def _advertise(service: str, text: str, port: int) -> HostPort | None:
     if not text:
         return None
     key = "advertise.serf (--advertise)" if service == "serf" else f"advertise.{service}"
-    host, colon, after = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
-        host, after = text, str(port)
+    host, after = text, str(port)
+    if text.count(":") == 1 or "]:" in text:
+        host, _, after = text.rpartition(":")
     if not after.isascii() or not after.isdigit() or int(after) > 65535:
         raise ConfigError(f"{key}: {after!r} in {text!r} is no port")
     found = HostPort(host=_ip(key, host), port=int(after))

@@ -8,6 +8,7 @@ import datetime
 import json
 import sys
 from collections.abc import MutableMapping
+from types import NoneType
 from typing import Any, Protocol, TextIO
 
 if "rich" not in sys.modules:
@@ -22,6 +23,7 @@ else:
 from moot.agent.schema import LEVELS
 from moot.agent.text import printable
 
+_PLAIN = (str, int, float, NoneType)
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 
 
@@ -117,7 +119,8 @@ def _render_text(_logger: object, _level: str, event: MutableMapping[str, Any]) 
 def _render_json(_logger: object, _level: str, event: MutableMapping[str, Any]) -> str:
     stamp, level, module, text = (event.pop(key) for key in ("timestamp", "level", "module", "event"))
     head = {"@level": level, "@message": text, "@module": module, "@timestamp": stamp}
-    return json.dumps({**head, **event}, default=str)
+    fields = {key: value if isinstance(value, _PLAIN) else str(value) for key, value in event.items()}
+    return json.dumps({**head, **fields})
 
 
 def _quoted(value: object) -> str:

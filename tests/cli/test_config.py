@@ -1,0 +1,250 @@
+"""Settings: defaults, files, flags, how they meet, and what is said about mistakes."""
+
+import base64
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from moot.agent import schema
+from moot.agent.commands.agent import FLAGS
+from moot.agent.config import Flag, Settings, config_files, load
+from moot.gossip.config import LAN, LOCAL, WAN
+from moot.gossip.errors import ConfigError
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+def write(path: Path, value: object) -> Path:
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return path
+
+
+def loaded(directory: Path, *files: object, dev: bool = False, **flags: object) -> Settings:
+    """Settings from JSON files and from flags by key (`__` for a dot)."""
+    paths = [write(directory / f"{number}.json", file) for number, file in enumerate(files)]
+    given = [Flag(FLAGS[key.replace("__", ".")], key.replace("__", "."), value) for key, value in flags.items()]
+    return load(paths, given, dev=dev)
+
+
+def test_nothing_given_is_a_server_on_loopback_with_nomads_ports() -> None:
+    settings = load([])
+    assert settings.name == socket.gethostname()
+    assert settings.name_given == ""
+    assert settings.gossip_name == f"{socket.gethostname()}.global"
+    assert (settings.region, settings.datacenter, settings.pool, settings.profile) == (
+        "global",
+        "dc1",
+        "nomad",
+        "wan",
+    )
+    assert {name: str(place) for name, place in settings.bind.items()} == {
+        "http": "127.0.0.1:4646",
+        "rpc": "127.0.0.1:4647",
+        "serf": "127.0.0.1:4648",
+    }
+    assert settings.swim == WAN
+    assert not settings.keys
+
+
+def test_serf_pools_take_the_plain_name_and_the_lan_profile(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, moot__pool="serf", name="a")
+    assert settings.gossip_name == "a"
+    assert settings.swim == LAN
+
+
+def test_dev_mode_lies_between_defaults_and_files(tmp_path: Path) -> None:
+    assert load([], dev=True).log_level == "debug"
+    assert load([], dev=True).bootstrap_expect == 1
+    assert loaded(tmp_path, {"log_level": "WARN"}, dev=True).log_level == "warn"
+
+
+def test_later_files_win_over_earlier_ones_and_flags_over_files(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        {"name": "first", "region": "eu", "ports": {"http": 1111}},
+        {"name": "second", "ports": {"rpc": 2222}},
+        region="us",
+    )
+    assert (settings.name, settings.region) == ("second", "us")
+    assert (settings.bind["http"].port, settings.bind["rpc"].port, settings.bind["serf"].port) == (1111, 2222, 4648)
+
+
+def test_lists_of_joins_add_up_and_maps_merge_by_key(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        {"server": {"retry_join": ["a"]}, "moot": {"tags": {"x": "1", "y": "1"}}},
+        {"server": {"retry_join": ["b"]}, "moot": {"tags": {"y": "2"}}},
+        server__retry_join=["c"],
+    )
+    assert settings.retry_join == ("a", "b", "c")
+    assert settings.tags == {"x": "1", "y": "2"}
+
+
+def test_an_empty_text_does_not_unset_but_zero_and_false_do(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        {"name": "kept", "ports": {"http": 80}, "leave_on_interrupt": True},
+        {"name": "", "ports": {"http": 0}, "leave_on_interrupt": False},
+    )
+    assert settings.name == "kept"
+    assert settings.bind["http"].port == 0
+    assert not settings.leave_on_interrupt
+
+
+def test_toml_holds_the_same_keys_as_json(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "a.toml",
+        f'name = "a"\nleave_on_terminate = true\n[server]\nencrypt = "{KEY}"\nretry_interval = "1m30s"\n'
+        '[http_api_response_headers]\nX-One = "1"\n[moot]\nprofile = "local"\nlabel = "blue"\n',
+    )
+    settings = load([file])
+    assert settings.name == "a"
+    assert settings.leave_on_terminate
+    assert settings.keys == (bytes(range(32)),)
+    assert settings.retry_interval == 90
+    assert settings.response_headers == {"X-One": "1"}
+    assert settings.swim == LOCAL
+    assert settings.label == "blue"
+    assert settings.files == (file,)
+
+
+def test_a_block_may_be_a_list_of_one_as_json_written_for_hcl_has_it(tmp_path: Path) -> None:
+    assert loaded(tmp_path, {"ports": [{"http": 99}]}).bind["http"].port == 99
+
+
+def test_a_directory_counts_as_its_files_by_name_without_editor_litter(tmp_path: Path) -> None:
+    for name in ("b.json", "a.toml", "c.json~", ".#d.json", "#e.json#", "notes.txt"):
+        write(tmp_path / name, "")
+    (tmp_path / "sub.json").mkdir()
+    assert [file.name for file in config_files(tmp_path)] == ["a.toml", "b.json"]
+
+
+def test_timing_keys_change_the_profile(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, {"moot": {"profile": "local", "timing": {"push_pull_interval": "5s"}}})
+    assert settings.swim.push_pull_interval == 5.0
+    assert settings.swim.probe_timeout == LOCAL.probe_timeout
+
+
+def test_each_service_takes_its_own_address_or_the_common_one(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, {"bind_addr": "127.0.0.2", "addresses": {"http": "::1"}})
+    assert str(settings.bind["http"]) == "[::1]:4646"
+    assert str(settings.bind["serf"]) == "127.0.0.2:4648"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("10.0.0.1", "10.0.0.1:4648"),
+        ("10.0.0.1:99", "10.0.0.1:99"),
+        ("::1", "[::1]:4648"),
+        ("[::1]", "[::1]:4648"),
+        ("[::1]:99", "[::1]:99"),
+    ],
+)
+def test_an_advertised_address_may_leave_out_its_port(tmp_path: Path, text: str, told: str) -> None:
+    assert str(loaded(tmp_path, advertise__serf=text).advertise["serf"]) == told
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"zork": 1}, "unknown key zork; known here: name, region"),
+        ({"regoin": "x"}, "unknown key regoin; did you mean region?"),
+        ({"server": {"retryjoin": []}}, "unknown key server.retryjoin; did you mean server.retry_join?"),
+        ({"encrypt": "x"}, "unknown key encrypt; it belongs to a block: server.encrypt"),
+        ({"moot": {"timing": {"x": "1s"}}}, "unknown key moot.timing.x; known here: probe_interval"),
+        ({"ports": 1}, "ports must be a block, such as ports with the key http in it"),
+        ({"ports": {"http": 70000}}, "ports.http: must be a port from 0 to 65535"),
+        ({"ports": {"http": True}}, "ports.http: must be a whole number"),
+        ({"log_json": "yes"}, "log_json: must be true or false"),
+        ({"name": 1}, "name: must be a text"),
+        ({"server": {"retry_join": "a"}}, "server.retry_join: must be a list of texts"),
+        ({"server": {"retry_interval": "5"}}, "server.retry_interval: '5' is no duration"),
+        ({"moot": {"tags": {"a": 1}}}, "moot.tags: must be a block of names with text values"),
+        ({"moot": {"pool": "x"}}, "moot.pool: must be one of nomad, serf"),
+        ({"log_level": "zzz"}, "Invalid log level: ZZZ. Valid log levels are: TRACE, DEBUG, INFO, WARN, ERROR"),
+        ([], "must hold one object"),
+        ("{", "cannot be read as JSON"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_file_and_key(tmp_path: Path, tree: object, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, tree)
+    assert str(caught.value).startswith(str(tmp_path / "0.json"))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"server__encrypt": "abc"}, "Invalid encryption key: it is not base64"),
+        ({"server__encrypt": "YWJj"}, "Invalid encryption key: it has 3 bytes"),
+        ({"data_dir": "foo"}, "data-dir must be given as an absolute path: got foo"),
+        ({"client__enabled": True}, "client mode is not part of this version"),
+        ({"bind_addr": "host"}, "bind_addr (--bind) must be an IP address"),
+        ({"advertise__serf": "0.0.0.0"}, "cannot be 0.0.0.0"),
+        ({"advertise__serf": "10.0.0.1:x"}, "'x' in '10.0.0.1:x' is no port"),
+        ({"name": "a/b"}, "without a slash"),
+        ({"name": "n" * 129}, "must not exceed 128 bytes"),
+        ({"moot__label": "l" * 256}, "must not exceed 255 bytes"),
+        ({"moot__profile": "x"}, "--profile: must be one of lan, wan, local"),
+    ],
+)
+def test_a_mistake_in_a_flag_is_told_in_words(tmp_path: Path, flags: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, **flags)
+    assert words in str(caught.value)
+
+
+def test_the_key_is_never_repeated_in_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, server__encrypt="c2VjcmV0")
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_no_role_at_all_is_refused_as_nomad_does(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Must specify either server, client or dev mode for the agent"):
+        loaded(tmp_path, {"server": {"enabled": False}})
+
+
+@pytest.mark.parametrize("header", [{"a b": "1"}, {"a": "x\ny"}, {"a": "é"}])
+def test_a_header_that_would_break_an_answer_is_refused(tmp_path: Path, header: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="http_api_response_headers"):
+        loaded(tmp_path, {"http_api_response_headers": header})
+
+
+def test_hcl_is_refused_with_what_to_write_instead(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="HCL is not read yet; write the same keys as JSON or TOML"):
+        load([write(tmp_path / "a.hcl", "")])
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file or directory"):
+        load([tmp_path / "none.json"])
+
+
+def test_warnings_tell_loopback_pools_open_pools_and_open_http(tmp_path: Path) -> None:
+    assert "only this machine" in " ".join(load([]).warnings())
+    opened = loaded(tmp_path, bind_addr="0.0.0.0").warnings()
+    assert "not encrypted" in opened[0]
+    assert "no access control" in opened[1]
+    assert loaded(tmp_path, bind_addr="0.0.0.0", server__encrypt=KEY, addresses__http="127.0.0.1").warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("500ms", 0.5), ("1m30s", 90), ("1h", 3600), ("0.5s", 0.5), ("2us", 2e-6)]
+)
+def test_durations_are_gos(text: str, seconds: float) -> None:
+    assert schema.parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "5x", "5s 3s", "-5s", "5s!"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration"):
+        schema.parse_duration(text)
+
+
+def test_every_flag_stands_for_a_key_that_exists() -> None:
+    assert FLAGS.keys() <= schema.KEYS.keys()

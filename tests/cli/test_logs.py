@@ -1,0 +1,165 @@
+"""Log lines, and which events become which."""
+
+import io
+import json
+import re
+
+import pytest
+import trio
+
+from moot.agent.event_log import REPEAT_AFTER, EventLog
+from moot.agent.logs import Logs
+from moot.gossip.counters import Counters
+from moot.gossip.net.feed import EventsLost
+from moot.gossip.record import Address, Ticket
+from moot.gossip.serf.events import (
+    CommandDone,
+    MemberChange,
+    MemberEvent,
+    MemberLeaving,
+    QueryReceived,
+    UserEventReceived,
+)
+from moot.gossip.serf.members import MemberStatus, SerfMember
+from moot.gossip.serf.messages import Query, UserEvent
+from moot.gossip.swim.events import (
+    MemberSuspected,
+    MergeRefused,
+    NameConflict,
+    ProbeFailed,
+    Refuted,
+    StreamPingOnly,
+    SuspicionLifted,
+    SyncFailed,
+)
+from moot.gossip.swim.member import Member, Status
+
+HERE = Address.parse("127.0.0.1", 4648)
+WEB = Member("web", HERE, 1, Status.ALIVE)
+
+
+def logs(level: str = "info", *, as_json: bool = False) -> tuple[Logs, io.StringIO]:
+    stream = io.StringIO()
+    return Logs(level=level, as_json=as_json, stream=stream), stream
+
+
+def test_a_line_has_nomads_form() -> None:
+    made, stream = logs()
+    made.logger("serf").info("member joined", name="web", note="two words")
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+    assert re.fullmatch(stamp + r' \[INFO\]  serf: member joined: name=web note="two words"\n', stream.getvalue())
+
+
+def test_levels_line_up_in_columns() -> None:
+    made, stream = logs("trace")
+    log = made.logger("m")
+    for write in (log.trace, log.debug, log.info, log.warn, log.error):
+        write("x")
+    assert {line[25:].index("m:") for line in stream.getvalue().splitlines()} == {8}
+
+
+def test_the_level_can_change_while_loggers_are_in_use() -> None:
+    made, stream = logs("warn")
+    log = made.logger("m")
+    log.info("one")
+    made.set_level("debug")
+    log.debug("two")
+    made.set_level("error")
+    log.warn("three")
+    assert [line.rpartition(" ")[2] for line in stream.getvalue().splitlines()] == ["two"]
+
+
+def test_json_lines_carry_the_documented_keys_and_the_fields() -> None:
+    made, stream = logs(as_json=True)
+    made.logger("agent").warn("hm", pid=3, address=HERE)
+    line = json.loads(stream.getvalue())
+    assert line.pop("@timestamp").endswith("Z")
+    assert line == {"@level": "warn", "@message": "hm", "@module": "agent", "pid": 3, "address": "127.0.0.1:4648"}
+
+
+def test_names_from_the_network_cannot_forge_lines_or_colours() -> None:
+    made, stream = logs()
+    made.logger("serf").info("member joined", name="a\n2026 [ERROR] \x1b[31m\udcff")
+    assert len(stream.getvalue().splitlines()) == 1
+    assert r"a\n2026 [ERROR] \x1b[31m\udcff" in stream.getvalue()
+
+
+def serf_member(status: MemberStatus = MemberStatus.ALIVE) -> SerfMember:
+    return SerfMember(WEB, status)
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (
+            MemberEvent(MemberChange.JOIN, serf_member()),
+            "[INFO]  serf: member joined: name=web address=127.0.0.1:4648",
+        ),
+        (MemberEvent(MemberChange.FAILED, serf_member()), "[WARN]  serf: member failed: name=web"),
+        (MemberEvent(MemberChange.LEAVE, serf_member()), "[INFO]  serf: member left: name=web"),
+        (MemberEvent(MemberChange.REAP, serf_member()), "[INFO]  serf: member forgotten: name=web"),
+        (MemberLeaving(serf_member(MemberStatus.LEAVING)), "[INFO]  serf: member is leaving: name=web"),
+        (MemberLeaving(serf_member()), "[INFO]  serf: member stays after all: name=web"),
+        (MemberSuspected(WEB, "db"), "[DEBUG] serf: member is suspected: name=web accuser=db"),
+        (SuspicionLifted(WEB), "[DEBUG] serf: suspicion is lifted: name=web"),
+        (ProbeFailed(WEB, 1, 0), "[DEBUG] serf: no answer to a probe: name=web"),
+        (Refuted(7, "db"), "[WARN]  serf: a member took us for dead, refuted: accuser=db incarnation=7"),
+        (StreamPingOnly(WEB), "[WARN]  serf: member answers over TCP but not over UDP; is UDP blocked?: name=web"),
+        (NameConflict(WEB, WEB), "[ERROR] serf: two members have the same name; the first is kept: name=web"),
+        (MergeRefused(None, "no"), "[WARN]  serf: refused to merge with a pool: peer=unknown reason=no"),
+        (SyncFailed(HERE, "no"), "[WARN]  serf: could not exchange state: peer=127.0.0.1:4648 reason=no"),
+        (CommandDone(Ticket(1), "late"), "[WARN]  serf: command failed: reason=late"),
+        (UserEventReceived(UserEvent(3, "deploy")), "[DEBUG] serf: user event: name=deploy ltime=3"),
+        (
+            QueryReceived(Query(3, 1, HERE, "db", (), 0, 0, 1, "load")),
+            "[DEBUG] serf: query: name=load ltime=3 sender=db",
+        ),
+        (EventsLost(4), "[WARN]  serf: too many events at once, some are not in this log: count=4"),
+    ],
+)
+async def test_an_event_becomes_one_line(event: object, said: str) -> None:
+    made, stream = logs("trace")
+    EventLog(made.logger("serf"))(event)
+    assert said in stream.getvalue()
+    assert stream.getvalue().count("\n") == 1
+
+
+async def test_success_and_unknown_events_are_silent() -> None:
+    made, stream = logs("trace")
+    event_log = EventLog(made.logger("serf"))
+    event_log(CommandDone(Ticket(1), None))
+    event_log(object())
+    assert stream.getvalue() == ""
+
+
+async def test_the_same_warning_is_held_back_for_a_while(autojump_clock: trio.testing.MockClock) -> None:
+    made, stream = logs()
+    event_log = EventLog(made.logger("serf"))
+    for _ in range(5):
+        event_log(StreamPingOnly(WEB))
+    assert stream.getvalue().count("\n") == 1
+    await trio.sleep(REPEAT_AFTER)
+    event_log(StreamPingOnly(WEB))
+    assert stream.getvalue().count("\n") == 2
+
+
+async def test_what_is_remembered_as_said_is_bounded() -> None:
+    made, _ = logs()
+    event_log = EventLog(made.logger("serf"))
+    for number in range(3000):
+        event_log(SyncFailed(Address(number.to_bytes(4), 1), "no"))
+    assert len(event_log._said) <= 256
+
+
+async def test_refused_packets_are_told_once_in_a_while_by_kind(autojump_clock: trio.testing.MockClock) -> None:
+    made, stream = logs()
+    counters = Counters()
+    with trio.move_on_after(4.5 * REPEAT_AFTER):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(EventLog(made.logger("serf")).report_refused, counters)
+            await trio.sleep(1.5 * REPEAT_AFTER)
+            counters.refused["truncated"] += 3
+            counters.refused["no key"] += 1
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1
+    assert 'refused what peers sent: count=4 kinds="truncated 3, no key 1"' in lines[0]
