@@ -44,12 +44,11 @@ def drive(address: Address, request: bytes, connections: int, seconds: float) ->
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.sendall(request)
             waiting[link] = bytearray()
-            selector.register(link, selectors.EVENT_READ)
+            selector.register(link, selectors.EVENT_READ, link)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for key, _ in selector.select(1.0):
-                link = key.fileobj
-                assert isinstance(link, socket.socket)
+                link = key.data
                 held = waiting[link]
                 held += link.recv(262_144)
                 if is_whole(held):

@@ -4,9 +4,9 @@ There is no Raft here, so the leader is a rule: **of the region's servers that a
 name is lowest**, compared as text. Agents with the same view give the same answer; while views differ,
 during a failure or a partition, answers may differ too. Nothing is elected and nothing depends on it.
 
-In a nomad pool a member is a server when it has a server's tags (below). In a serf pool there are no such
-tags, and every member counts as a server: its region is its tag `region` or else that of the agent asked,
-its RPC port is its tag `port` or else its gossip port.
+In a nomad pool a member is a server when it has a server's tags (`gossip.serf.guard`). In a serf pool there
+are no such tags, and every member counts as a server: its region is its tag `region` or else that of the
+agent asked, its RPC port is its tag `port` or else its gossip port.
 """
 
 import re
@@ -15,15 +15,11 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from moot.gossip.record import Address
+from moot.gossip.serf.guard import is_nomad_server
 from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.http.backend import Identity
 
-INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-VERSION = re.compile(
-    r"v?[0-9]+(\.[0-9]+)*"
-    r"(-[0-9]+[0-9A-Za-z~-]*(\.[0-9A-Za-z~-]+)*|-?[A-Za-z~-]+[0-9A-Za-z~-]*(\.[0-9A-Za-z~-]+)*)?"
-    r"(\+[0-9A-Za-z~-]+(\.[0-9A-Za-z~-]+)*)?\??"
-)
+INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 class Server(NamedTuple):
@@ -42,12 +38,8 @@ def read_server(member: SerfMember, identity: Identity) -> Server | None:
     tags = member.tags
     address = member.address
     port = tags.get("port", "")
-    if identity.pool == "nomad":
-        integers = [port, *(tags[key] for key in ("expect", "raft_vsn", "vsn") if key in tags)]
-        if tags.get("role") != "nomad" or not all(INTEGER.fullmatch(text) for text in integers):
-            return None
-        if not VERSION.fullmatch(tags.get("build", "")):
-            return None
+    if identity.pool == "nomad" and not is_nomad_server(tags):
+        return None
     rpc_port = int(port) if INTEGER.fullmatch(port) else address.port
     rpc_address = str(Address(address.ip, rpc_port))
     region = tags.get("region", identity.region)

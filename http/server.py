@@ -181,7 +181,7 @@ class Connection:
     would cost a quarter of all the CPU of a request.
     """
 
-    def __init__(self, server: HttpServer, stream: trio.SocketStream, peer: str) -> None:
+    def __init__(self, server: HttpServer, stream: trio.abc.HalfCloseableStream, peer: str) -> None:
         self.scope = trio.CancelScope()
         self._server = server
         self._limits = server.limits
@@ -220,7 +220,8 @@ class Connection:
             body = await self._read_body(head)
         except h11.RemoteProtocolError as error:
             server.counters.bad_requests += 1
-            await self._refuse(error.error_status_hint, str(error))
+            words, _, _ = str(error).partition(":")  # what follows are the client's own bytes
+            await self._refuse(error.error_status_hint, words)
             return False
         except Refusal as refusal:
             server.counters.bad_requests += 1
@@ -247,13 +248,14 @@ class Connection:
 
     async def _read_head(self) -> h11.Request | None:
         """The next request's head; None when the client closed, or we stop."""
+        self._bare = False
         if not self._h11.trailing_data[0]:
             if self._server.stopping:
                 return None
             self._within(self._limits.idle_timeout)
             self._server.idle.add(self)
             try:
-                self._h11.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
+                self._h11.receive_data(bytes(await self._stream.receive_some(RECEIVE_BYTES)))
             finally:
                 self._server.idle.discard(self)
         event = self._h11.next_event()
@@ -293,7 +295,7 @@ class Connection:
             event = self._h11.next_event()
             if event is not h11.NEED_DATA:
                 return event
-            self._h11.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
+            self._h11.receive_data(bytes(await self._stream.receive_some(RECEIVE_BYTES)))
 
     async def _send(self, response: Response, *, close: bool = False) -> None:
         """Write the answer in one piece; for HEAD its length, but not its body."""

@@ -114,6 +114,14 @@ async def test_a_head_request_leaves_the_connection_usable() -> None:
         assert (await read_answer(stream, "GET", reader)).text == "GET /hello "
 
 
+async def test_junk_after_a_head_request_is_refused_with_words() -> None:
+    async with serving(echo) as live, await live.connect() as stream:
+        await stream.send_all(b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\njunk\r\n\r\n")
+        data = await read_to_end(stream)
+    assert b"HTTP/1.1 400 Bad Request\r\n" in data
+    assert data.endswith(b"illegal request line")
+
+
 @pytest.mark.parametrize(
     "ask",
     [
