@@ -315,7 +315,7 @@ class Serf:
             return
         for intent in self._membership.merge(now, state):
             if not self._revival.is_asking(intent.node):
-                self._outbox.put(now, self._outbox.intents, User(intent))
+                self._outbox.put(now, self._outbox.intents, User(intent), name=intent.node)
         for clock, ltime in (
             (self._events.clock, state.event_ltime),
             (self._queries.clock, state.query_ltime),

@@ -28,9 +28,16 @@ class Outbox:
         """The largest message in bytes that fits into an empty gossip packet."""
 
     def put(
-        self, now: float, queue: BroadcastQueue[User], user: User, done: Callable[[float], None] | None = None
+        self,
+        now: float,
+        queue: BroadcastQueue[User],
+        user: User,
+        done: Callable[[float], None] | None = None,
+        name: str | None = None,
     ) -> None:
         """Gossip a message by one of our queues; `done(now)` when it was sent enough, or never will be.
+
+        Serf's messages never replace each other, but for those that we repeat under a `name`.
 
         Deviation: one that fits into no packet is not queued; the reference keeps it for nothing. And a queue
         never holds more than twice its limit; the reference looks every 30 s only, and a flood fills the
@@ -40,7 +47,7 @@ class Outbox:
             if done is not None:
                 done(now)
             return
-        queue.queue(now, user, done=done)
+        queue.queue(now, user, name, done)
         if len(queue) >= 2 * self._depth_max:
             queue.prune(now, self._depth_max)
         self._wake(now)

@@ -1,0 +1,14 @@
+"""The golden scripts in tests/golden/serf."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.serf_scripts import check
+
+SCRIPTS = sorted((Path(__file__).parent / "serf").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script(path: Path, request: pytest.FixtureRequest) -> None:
+    check(path, bool(request.config.getoption("--rewrite")))
