@@ -153,9 +153,7 @@ def test_a_captured_stream_without_its_key_gets_the_error_text_of_the_real_liste
 
 
 @pytest.mark.parametrize(("name", "index"), UNEXPECTED)
-def test_a_captured_dead_message_on_a_stream_is_refused_where_the_listener_was_silent(
-    name: str, index: int
-) -> None:
+def test_a_captured_dead_message_on_a_stream_is_refused_where_the_listener_was_silent(name: str, index: int) -> None:
     stream = TCP[name]["streams"][index]
     reader = StreamReader(WireConfig(), None, expect_label=True)
     with pytest.raises(WireError, match="type 5 on a stream"):
