@@ -25,6 +25,7 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests bench
 
 # resolve the versions that requirements.lock pins, for every supported Python at once
 lock:

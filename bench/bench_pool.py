@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=2, help="agents killed per pool")
     parser.add_argument("--idle", type=float, default=20.0, help="seconds of idling that are measured")
     options = parser.parse_args()
-    kinds = [Moot, *([Serf] if shutil.which("serf") else [])]
+    kinds: list[type[Moot] | type[Serf]] = [Moot, *([Serf] if shutil.which("serf") else [])]
     for count in options.n:
         results = {}
         for kind in kinds:

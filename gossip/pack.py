@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from moot.gossip.errors import LimitExceeded, WireError
 
