@@ -21,6 +21,8 @@ class Outbox:
         self.queries: BroadcastQueue[User] = BroadcastQueue(mult, count, size_of)
         self.events: BroadcastQueue[User] = BroadcastQueue(mult, count, size_of)
         self._in_order = (self.intents, self.queries, self.events)
+        self._idle = True
+        """Whether nothing is queued: asked for every packet, and mostly so."""
         self._size_of = size_of
         self._wake = state.swim.wake_gossip
         self._depth_max = state.config.queue_depth_max
@@ -48,6 +50,7 @@ class Outbox:
                 done(now)
             return
         queue.queue(now, user, name, done)
+        self._idle = False
         if len(queue) >= 2 * self._depth_max:
             queue.prune(now, self._depth_max)
         self._wake(now)
@@ -55,11 +58,13 @@ class Outbox:
     def fetch(self, now: float, overhead: int, limit: int) -> list[User]:
         """Messages for one packet: each costs `overhead` plus its size, together at most `limit` bytes."""
         taken: list[User] = []
+        if self._idle:
+            return taken
         for queue in self._in_order:
-            if len(queue):
-                fetched = queue.fetch(now, overhead, limit)
-                limit -= sum(overhead + self._size_of(user) for user in fetched)
-                taken += fetched
+            fetched = queue.fetch(now, overhead, limit)
+            limit -= sum(overhead + self._size_of(user) for user in fetched)
+            taken += fetched
+        self._idle = not any(map(len, self._in_order))
         return taken
 
     def check(self, now: float) -> None:
