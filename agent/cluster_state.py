@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from moot.agent import text
 from moot.agent.processes import Process
 from moot.gossip.errors import ConfigError
 
@@ -108,7 +109,7 @@ def create(name: str, shared: dict[str, object]) -> Path:
     held = load(name)
     if held is not None and held.running():
         raise ConfigError(
-            f"cluster {name} is running ({len(held.running())} agents); "
+            f"cluster {name} is running ({text.count(len(held.running()), 'agent')}); "
             f"`moot cluster down --name {name}` ends it, or give the new one another --name"
         )
     if directory.exists():

@@ -66,8 +66,8 @@ def _find(client: ApiClient, name: str) -> tuple[str, str]:
     else:
         same = [full for full in statuses if full.rpartition(".")[0] == name]
         bare = {full.rpartition(".")[0] or full: full for full in statuses} | {full: full for full in statuses}
-        near = (bare[each] for each in difflib.get_close_matches(name, bare, n=3))
-        close = same or list(dict.fromkeys(near))
+        near = (bare[each] for each in difflib.get_close_matches(name, bare, n=1))
+        close = same or list(near)
         if len(same) != 1:
             hint = f"did you mean {' or '.join(close)}?" if close else "`moot members` lists them"
             raise click.ClickException(text.printable(f"{observer['name']} knows no member of that name; {hint}"))

@@ -1,0 +1,247 @@
+"""`moot agent` as a real process: start, joins, signals, exit codes."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import MOOT, RunningAgent, agrees, all_see, launched, moot, pool, running, until
+
+pytestmark = pytest.mark.live
+
+INT, TERM, HUP, STOP, CONT = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGSTOP, signal.SIGCONT
+
+
+def test_port_zero_takes_free_ports_and_tells_them_in_one_json_line() -> None:
+    with launched("--node", "a") as agent:
+        started = agent.started
+        assert started["name"] == "a.global"
+        assert started["pid"] == agent.process.pid
+        ports = {int(started[service].rpartition(":")[2]) for service in ("gossip", "http", "rpc")}
+        assert len(ports) == 3
+        assert 0 not in ports
+        tags = agent.client.members()["Members"][0]["Tags"]
+        assert tags["port"] == started["rpc"].rpartition(":")[2]
+
+
+def test_a_held_rpc_port_is_nobody_elses_and_refuses_connections() -> None:
+    with launched() as agent:
+        host, _, port = agent.started["rpc"].partition(":")
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((host, int(port)))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=5)
+
+
+def test_the_start_block_names_all_addresses_for_people() -> None:
+    ports = ["--http-port", "0", "--serf-port", "0"]
+    process = subprocess.Popen([*MOOT, "agent", "--node", "a", *ports], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        block = []
+        while not any(line.startswith("==> moot agent started!") for line in block):
+            block.append(process.stdout.readline())
+    finally:
+        process.terminate()
+        rest, _ = process.communicate(timeout=30)
+    said = "".join(block)
+    for title in ("Advertise Addrs: HTTP: 127.0.0.1:", "Bind Addrs:", "Region (DC): global (dc1)", "Name: a.global"):
+        assert title in said
+    assert "==> Caught signal: terminated" in rest
+    assert process.returncode == 1
+
+
+def test_nomad_tags_and_versions_are_those_of_a_server() -> None:
+    with launched("--node", "a", "--region", "eu", "--dc", "north", "--dev", "--tag", "rack=7") as agent:
+        (member,) = agent.client.members()["Members"]
+        assert member["Name"] == "a.eu"
+        tags = member["Tags"]
+        assert uuid.UUID(tags.pop("id"))
+        assert tags.pop("port").isdigit()
+        assert tags == {
+            "role": "nomad", "region": "eu", "dc": "north", "vsn": "1", "mvn": "1", "build": "0.1.0",
+            "rpc_addr": "127.0.0.1", "raft_vsn": "3", "bootstrap": "1", "expect": "1", "rack": "7",
+        }  # fmt: skip
+        versions = [member[layer + kind] for layer in ("Protocol", "Delegate") for kind in ("Min", "Max", "Cur")]
+        assert versions == [1, 5, 2, 2, 5, 4]
+
+
+def test_a_serf_pool_member_has_only_the_tags_given() -> None:
+    with launched("--node", "a", "--pool", "serf", "--tag", "role=db") as agent:
+        (member,) = agent.client.members()["Members"]
+        assert (member["Name"], member["Tags"], member["DelegateCur"]) == ("a", {"role": "db"}, 5)
+
+
+def test_the_node_id_outlives_a_restart_with_a_data_directory(tmp_path: Path) -> None:
+    directory = tmp_path / "deep" / "data"
+    ids = []
+    for _ in range(2):
+        with launched("--data-dir", str(directory)) as agent:
+            ids.append(agent.client.members()["Members"][0]["Tags"]["id"])
+    assert ids[0] == ids[1] == (directory / "node-id").read_text().strip()
+
+
+@pytest.mark.parametrize("number", [INT, TERM])
+def test_a_signal_stops_at_once_with_exit_code_1_by_default(number: signal.Signals) -> None:
+    with pool(2) as (first, second):
+        assert second.signal(number) == 1
+        assert second.wait_for(f"Caught signal: {'interrupt' if number == INT else 'terminated'}")
+        assert first.statuses()["n2.global"] != "left"
+
+
+@pytest.mark.parametrize(("number", "flag"), [(INT, "--leave-on-interrupt"), (TERM, "--leave-on-terminate")])
+def test_a_signal_with_its_leave_flag_leaves_gracefully_with_exit_code_0(number: signal.Signals, flag: str) -> None:
+    with pool(2, flag) as (first, second):
+        assert second.signal(number) == 0
+        assert second.wait_for("Gracefully shutting down agent...")
+        until(lambda: first.statuses()["n2.global"] == "left", "left in the other's view")
+
+
+def test_a_second_signal_cuts_the_leave_short_with_exit_code_1() -> None:
+    with pool(2, "--leave-on-interrupt") as (_, second):
+        second.process.send_signal(INT)
+        second.wait_for("Gracefully shutting down agent...")
+        assert second.signal(TERM) == 1
+
+
+def test_a_hangup_reloads_level_and_headers_and_tells_what_needs_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"region": "eu"}))
+    with launched("--config", str(file)) as agent:
+        file.write_text(
+            json.dumps({"region": "us", "log_level": "debug", "http_api_response_headers": {"X-Fresh": "yes"}})
+        )
+        agent.process.send_signal(HUP)
+        assert agent.wait_for("configuration reloaded")["log_level"] == "debug"
+        assert "region" in agent.wait_for("some changes need a restart of the agent")["settings"]
+        assert "X-Fresh: yes" in head(agent)
+        assert agent.client.self_()["config"]["LogLevel"] == "DEBUG"
+        assert agent.client.members()["ServerRegion"] == "eu"
+
+
+def test_a_broken_new_configuration_keeps_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"http_api_response_headers": {"X-Old": "yes"}}))
+    with launched("--config", str(file)) as agent:
+        file.write_text("{")
+        agent.process.send_signal(HUP)
+        assert str(file) in agent.wait_for("configuration not reloaded, the old one stays")["reason"]
+        assert "X-Old: yes" in head(agent)
+        assert running(agent.process.pid)
+
+
+def head(agent: RunningAgent) -> str:
+    """Head of an answer, raw."""
+    host, _, port = agent.started["http"].partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as stream:
+        stream.sendall(b"GET /v1/agent/members HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: stream.recv(4096), b"")).decode().partition("\r\n\r\n")[0]
+
+
+def test_a_join_at_start_that_reaches_nobody_ends_with_1_and_every_reason() -> None:
+    with launched("--join", "127.0.0.1:9", "--join", "no-such-host.invalid", ready=False) as agent:
+        assert agent.process.wait(60) == 1
+        assert (
+            "nobody joined: Failed to join 127.0.0.1: dial tcp 127.0.0.1:9: connect: connection refused"
+            in agent.text()
+        )
+        assert "Failed to resolve no-such-host.invalid" in agent.text()
+        assert "--retry-join" in agent.text()
+
+
+def test_a_join_at_start_that_reaches_somebody_goes_on_and_logs_each_result() -> None:
+    with (
+        launched("--node", "a") as first,
+        launched("--node", "b", "--join", "127.0.0.1:9", "--join", first.started["gossip"]) as second,
+    ):
+        assert second.wait_for("not joined")["target"] == "127.0.0.1:9"
+        assert second.wait_for("joined")["target"] == first.started["gossip"]
+        assert second.wait_for("join completed")["agents"] == 1
+        assert agrees(second, "alive", 2)
+
+
+def test_a_retried_join_goes_on_in_the_background_until_somebody_is_there() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        with launched("--node", "b", "--retry-join", address, "--retry-interval", "100ms") as waiting:
+            assert waiting.wait_for("join failed, trying again")["attempt"] == 1
+            assert agrees(waiting, "alive", 1)
+            holder.close()
+            with launched("--node", "a", "--serf-port", address.rpartition(":")[2]):
+                waiting.wait_for("join completed")
+                assert agrees(waiting, "alive", 2)
+
+
+def test_used_up_retries_end_with_1() -> None:
+    with launched(
+        "--retry-join", "127.0.0.1:9", "--retry-max", "1", "--retry-interval", "50ms", ready=False
+    ) as agent:
+        assert agent.process.wait(60) == 1
+        assert agent.wait_for("max join retry exhausted, exiting")["attempts"] == 2
+
+
+def test_the_merge_check_keeps_serf_agents_out_of_a_nomad_pool() -> None:
+    with launched("--node", "a") as nomad, launched("--node", "s", "--pool", "serf") as serf:
+        joined, error = nomad.client.join([serf.started["gossip"]])
+        assert joined == 0
+        assert "member 's' is not a server" in error
+        assert nomad.statuses() == {"a.global": "alive"}
+
+
+def test_a_key_is_needed_to_get_into_an_encrypted_pool() -> None:
+    key = moot("keygen").stdout.strip()
+    with launched("--node", "a", "--encrypt", key) as sealed, launched("--node", "b") as plain:
+        assert sealed.client.agent()["encrypted"]
+        joined, error = plain.client.join([sealed.started["gossip"]])
+        assert (joined, sealed.statuses()) == (0, {"a.global": "alive"})
+        assert "Remote state is encrypted and encryption is not configured" in error
+
+
+def test_a_taken_port_is_told_with_what_to_do() -> None:
+    with launched() as agent:
+        gossip, http = (agent.started[service].rpartition(":")[2] for service in ("gossip", "http"))
+        refused = moot("agent", "--serf-port", gossip, "--http-port", "0")
+        assert refused.returncode == 1
+        assert f"127.0.0.1:{gossip}" in refused.stderr
+        assert "give another --bind or --serf-port" in refused.stderr
+        refused = moot("agent", "--serf-port", "0", "--http-port", http)
+        assert refused.returncode == 1
+        assert f"HTTP cannot listen on 127.0.0.1:{http}" in refused.stderr
+
+
+def test_an_agent_ends_when_its_lifeline_does() -> None:
+    starter = (
+        "import os, subprocess, sys\n"
+        "read, write = os.pipe()\n"
+        "command = [*sys.argv[1:], '--lifeline', str(read)]\n"
+        "child = subprocess.Popen(command, pass_fds=[read], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "input()\n"
+    )
+    agent = [*MOOT, "agent", "--http-port", "0", "--serf-port", "0"]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", starter, *agent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert running(pid)
+    parent.kill()
+    parent.wait()
+    parent.stdin.close()
+    parent.stdout.close()
+    until(lambda: not running(pid), "the end of the agent")
+
+
+def test_an_agent_that_left_over_http_ends_with_0() -> None:
+    with pool(2) as (first, second):
+        second.client.leave()
+        assert second.process.wait(30) == 0
+        until(lambda: all_see([first], "n2.global", "left"), "left in the other's view")
