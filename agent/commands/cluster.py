@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -117,25 +117,32 @@ def _await_ready(cluster: Cluster, observer: Observer, *, quiet: bool) -> None:
 
 def _stay(cluster: Cluster, observer: Observer, *, quiet: bool) -> None:
     """Until Ctrl-C: a live table on a terminal, else the table once and a line per change."""
+    try:
+        _follow(cluster, observer, quiet=quiet)
+    except KeyboardInterrupt:
+        if not quiet:
+            click.echo(f"ending {text.count(len(cluster.nodes), 'agent')}", err=True)
+
+
+def _follow(cluster: Cluster, observer: Observer, *, quiet: bool) -> NoReturn:
     pause = max(1.0, len(cluster.nodes) / 15)
     before: dict[str, str] = {}
     with ExitStack() as stack:
         screen = None
         if sys.stdout.isatty() and not quiet:
+            from rich.console import Group
             from rich.live import Live
+            from rich.text import Text
 
             screen = stack.enter_context(Live(auto_refresh=False))
-        try:
-            while True:
-                views = {} if quiet else observer.views(cluster.nodes)
-                if screen is not None:
-                    screen.update(rich_table(HEAD, _rows(cluster.nodes, views)), refresh=True)
-                elif not quiet:
-                    before = _report(cluster.nodes, views, before)
-                time.sleep(pause)
-        except KeyboardInterrupt:
-            if not quiet:
-                click.echo(f"ending {text.count(len(cluster.nodes), 'agent')}", err=True)
+            hint = Text("Ctrl-C ends the cluster", style="bright_black")
+        while True:
+            views = {} if quiet else observer.views(cluster.nodes)
+            if screen is not None:
+                screen.update(Group(rich_table(HEAD, _rows(cluster.nodes, views)), hint), refresh=True)
+            elif not quiet:
+                before = _report(cluster.nodes, views, before)
+            time.sleep(pause)
 
 
 def _report(nodes: Sequence[Node], views: Mapping[str, View | None], before: dict[str, str]) -> dict[str, str]:

@@ -150,6 +150,7 @@ def _watch(client: ApiClient, ask: Ask, detailed: bool, as_json: bool) -> None:
         if sys.stdout.isatty() and not as_json:
             from rich.console import Group
             from rich.live import Live
+            from rich.text import Text
 
             screen = stack.enter_context(Live(auto_refresh=False))
         before: dict[str, str] | None = None
@@ -158,7 +159,7 @@ def _watch(client: ApiClient, ask: Ask, detailed: bool, as_json: bool) -> None:
             now = {member["Name"]: member["Status"] for member in members}
             if screen is not None:
                 title = f"{caption(observer, members)} at {text.clock()}"
-                screen.update(Group(title, rich_table(*layout(members, detailed))), refresh=True)
+                screen.update(Group(Text(title), rich_table(*layout(members, detailed))), refresh=True)
             else:
                 for line in _changes(observer["name"], before, now, as_json):
                     click.echo(line)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -37,9 +36,8 @@ def test_the_demo_holds_and_skips_serf_where_there_is_none(tmp_path: Path) -> No
 
 
 @pytest.mark.peer
+@pytest.mark.usefixtures("serf_binary")
 def test_the_demo_holds_with_a_real_serf_agent_that_agrees_at_every_step(tmp_path: Path) -> None:
-    if shutil.which("serf") is None:
-        pytest.skip("no serf on PATH")
     code, said = demo(tmp_path, "--json")
     told = json.loads(said)
     assert (code, told["ok"], told["reason"]) == (0, True, "")
