@@ -23,7 +23,7 @@ from moot.gossip.net.interfaces import advertised
 from moot.gossip.net.streams import Streams
 from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
 from moot.gossip.net.timers import Timers
-from moot.gossip.net.transport import Transport
+from moot.gossip.net.transport import CATCH_UP_MAX, Transport
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.announcer import SerfState
 from moot.gossip.serf.core import Serf
@@ -265,7 +265,7 @@ class Node:
                 self._drive(serf.start)
                 self._nursery.start_soon(transport.receive_packets, self._on_packet)
                 self._nursery.start_soon(transport.accept_streams, self._serve, self._nursery)
-                self._nursery.start_soon(self._timers.run, self._on_timer)
+                self._nursery.start_soon(self._timers.run, self._on_timer, self._catch_up)
                 task_status.started()
         finally:
             self._running = False
@@ -313,6 +313,10 @@ class Node:
             refused[fault.kind] += 1
         if opened.messages:
             self._drive(self.serf.on_packet, source, opened.messages)
+
+    def _catch_up(self) -> None:
+        assert self._transport is not None
+        self._transport.drain(self._on_packet, CATCH_UP_MAX)
 
     def _on_timer(self, kind: Timer, token: int) -> None:
         self._drive(self.serf.on_timer, kind, token)

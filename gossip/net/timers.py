@@ -9,6 +9,9 @@ import trio
 
 from moot.gossip.swim.effects import Timer
 
+LATE = 0.05
+"""Seconds of lateness from which on the process must have been held up."""
+
 
 class Timers:
     """Fires each timer once, never early; ties in the order they were set. No timer is ever cancelled.
@@ -31,8 +34,12 @@ class Timers:
         if self._sleep is not None and deadline < self._sleep.deadline:
             self._sleep.deadline = deadline
 
-    async def run(self, fire: Callable[[Timer, int], None]) -> None:
-        """Fire what becomes due, for ever. `fire` may add timers; those wait for the next round."""
+    async def run(self, fire: Callable[[Timer, int], None], catch_up: Callable[[], None]) -> None:
+        """Fire what becomes due, for ever. `fire` may add timers; those wait for the next round.
+
+        After a hold-up (the process was stopped, the machine was busy) `catch_up` is called first, to take in
+        what waits outside. Else a deadline would pass for a peer whose answer is here and merely unread.
+        """
         heap = self._heap
         while True:
             with trio.CancelScope(deadline=heap[0][0] if heap else inf) as self._sleep:
@@ -40,6 +47,8 @@ class Timers:
             self._sleep = None
             due = []
             now = self._clock()
+            if heap and now - heap[0][0] > LATE:
+                catch_up()
             while heap and heap[0][0] <= now:
                 due.append(heapq.heappop(heap))
             for _, _, kind, token in due:

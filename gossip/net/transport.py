@@ -25,6 +25,8 @@ RECEIVE_BUFFER = 2 * 1024 * 1024
 """Bytes of kernel buffer asked for, as memberlist does; halved until the kernel agrees."""
 DRAIN_MAX = 64
 """Packets handled in one go before timers and streams get their turn: a few milliseconds at the worst."""
+CATCH_UP_MAX = 4096
+"""Packets handled in one go after the process was held up: more than the kernel keeps for us."""
 BIND_ATTEMPTS = 64
 """How many free TCP ports are tried until the UDP port of the same number is free too."""
 ACCEPT_PAUSE = 0.1
@@ -79,22 +81,26 @@ class Transport:
 
     async def receive_packets(self, handle: Callable[[bytes, Address], None]) -> None:
         """Hand over every datagram that is not empty, for ever."""
-        udp, counters = self._udp, self._counters
         while True:
-            await trio.lowlevel.wait_readable(udp)
-            for _ in range(DRAIN_MAX):
-                try:
-                    data, source = udp.recvfrom(PACKET_MAX)
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    # an ICMP answer to something we sent; the next read goes on behind it
-                    counters.unsent[errno.errorcode.get(error.errno or 0, "EUNKNOWN")] += 1
-                    continue
-                counters.packets_in += 1
-                counters.bytes_in += len(data)
-                if data:
-                    handle(data, to_address(source[0], source[1]))
+            await trio.lowlevel.wait_readable(self._udp)
+            self.drain(handle, DRAIN_MAX)
+
+    def drain(self, handle: Callable[[bytes, Address], None], most: int) -> None:
+        """Hand over the datagrams that are here already, at most so many."""
+        udp, counters = self._udp, self._counters
+        for _ in range(most):
+            try:
+                data, source = udp.recvfrom(PACKET_MAX)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # an ICMP answer to something we sent; the next read goes on behind it
+                counters.unsent[errno.errorcode.get(error.errno or 0, "EUNKNOWN")] += 1
+                continue
+            counters.packets_in += 1
+            counters.bytes_in += len(data)
+            if data:
+                handle(data, to_address(source[0], source[1]))
 
     async def accept_streams(
         self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery

@@ -1,6 +1,10 @@
 """Nodes on loopback: they find each other, notice, part, and answer their callers."""
 
 import dataclasses
+import signal
+import socket
+import subprocess
+import sys
 from random import Random
 
 import pytest
@@ -15,6 +19,8 @@ from moot.gossip.record import Address
 from moot.gossip.serf.announcer import SerfState
 from moot.gossip.serf.events import MemberChange, MemberEvent
 from moot.gossip.serf.guard import nomad_guard
+from moot.gossip.swim.messages import Ping
+from moot.gossip.wire.packet import PacketCodec
 from tests.support.pool import FAST_SWIM, PATIENCE, Pool, open_pool, settings_of, until
 
 KEY = bytes(range(32))
@@ -278,3 +284,35 @@ async def settle(pool: Pool) -> None:
         if before == rounds:
             return
         await trio.sleep(10 * FAST_SWIM.gossip_interval)
+
+
+INTERRUPTED = """
+import trio
+from moot.gossip.net import Node, NodeSettings
+
+async def main():
+    node = Node(NodeSettings(name="a"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.run)
+        print(node.address.port, flush=True)
+        await trio.sleep_forever()
+
+try:
+    trio.run(main)
+except* KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_ends_a_busy_node_as_an_interrupt_and_nothing_else() -> None:
+    ping = PacketCodec(WireConfig(), None).seal([Ping(1, "a")], False)
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE) as node:
+        assert node.stdout is not None
+        port = int(node.stdout.readline())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _ in range(2000):
+                sock.sendto(ping, ("127.0.0.1", port))
+            node.send_signal(signal.SIGINT)
+        said, _ = node.communicate(timeout=PATIENCE)
+    assert said == b"interrupted\n"
+    assert node.returncode == 0

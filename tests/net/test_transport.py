@@ -109,6 +109,18 @@ async def test_the_ipv6_wildcard_hears_and_reaches_both_families() -> None:
             assert (await end.receive())[0] == b"you too"
 
 
+async def test_what_is_here_already_can_be_taken_in_without_waiting() -> None:
+    transport = Transport.bind(HOSTS[0], 0, Counters())
+    got: list[bytes] = []
+    for number in range(5):
+        transport.send_packet(b"%d" % number, transport.address)
+    transport.drain(lambda data, source: got.append(data), 3)
+    assert got == [b"0", b"1", b"2"]
+    transport.drain(lambda data, source: got.append(data), 3)
+    assert got == [b"0", b"1", b"2", b"3", b"4"]
+    transport.close()
+
+
 async def test_a_flood_leaves_room_for_other_tasks() -> None:
     async with ends(HOSTS[0], HOSTS[0]) as (one, two):
         turns = 0
