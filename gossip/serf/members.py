@@ -100,6 +100,10 @@ class SerfTable:
     def left_count(self) -> int:
         return len(self._left)
 
+    def longest_gone(self) -> str | None:
+        """Who left longest ago, or if nobody did, who failed longest ago."""
+        return next(iter(self._left), next(iter(self._failed), None))
+
     def put(self, member: SerfMember) -> None:
         """Add a member, or replace the one of that name."""
         held = self._by_name.get(member.name)

@@ -16,6 +16,7 @@ from moot.gossip.serf.prune import Pruned, PruneMemory
 from moot.gossip.serf.state import State
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Member, Status
+from moot.gossip.swim.table import MEMBERS_MAX
 
 
 class Membership:
@@ -50,6 +51,8 @@ class Membership:
         """A member is there that was not (serf.go handleNodeJoin)."""
         name = record.name
         held = self.table.get(name)
+        if held is None:
+            self._make_room()
         pruned = self.pruned.pop(name)
         intent = self.recent.pop(name)
         if held is not None:
@@ -235,6 +238,16 @@ class Membership:
         if not leave and self._reveal(name, ltime):
             return True
         return self.recent.keep(now, name, leave, ltime)
+
+    def _make_room(self) -> None:
+        """Before somebody new is listed.
+
+        Deviation: the reference lists as many as ever die within a day, so that made-up names fill its memory.
+        Those who are there are bounded by Swim.
+        """
+        gone = self.table.longest_gone() if len(self.table) >= MEMBERS_MAX else None
+        if gone is not None and gone != self._name:
+            self._effects.notify(MemberEvent(MemberChange.REAP, self.table.remove(gone)))
 
     def _reveal(self, name: str, ltime: int) -> bool:
         """List a member again that was pruned while it was there all the time.

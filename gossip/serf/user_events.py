@@ -23,11 +23,6 @@ class UserEvents:
     def clock(self) -> LamportClock:
         return self._ring.clock
 
-    @property
-    def minimum(self) -> int:
-        """Events older than this are not taken."""
-        return self._ring.minimum
-
     def ignore_before(self, ltime: int) -> None:
         """Take no event older than this any more: what happened before we joined."""
         if self.clock.believes(ltime):

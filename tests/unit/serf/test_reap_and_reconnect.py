@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from moot.gossip.config import SerfConfig
-from moot.gossip.serf import MemberStatus
+from moot.gossip.serf import MemberStatus, membership
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import PushPull
 from tests.support.serf import SerfDesk, push_pull
@@ -48,6 +48,20 @@ def test_the_alive_and_the_leaving_are_never_reaped() -> None:
     desk.run(60)
     assert desk.status("b") is MemberStatus.ALIVE
     assert desk.status("c") is MemberStatus.LEAVING
+
+
+def test_a_full_table_forgets_the_longest_gone_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "MEMBERS_MAX", 4)
+    desk = SerfDesk()
+    for name, status in (("f", MemberStatus.FAILED), ("l1", MemberStatus.LEFT), ("l2", MemberStatus.LEFT)):
+        desk.in_status(name, status)
+    desk.alive("x")
+    desk.alive("y")
+    assert [member.name for member in desk.serf.members()] == ["f", "me", "x", "y"]
+    desk.alive("z")
+    assert desk.status("f") is None
+    desk.alive("more")
+    assert desk.status("more") is MemberStatus.ALIVE
 
 
 def test_we_are_not_reaped_after_we_left() -> None:
