@@ -19,8 +19,8 @@ from moot.gossip.swim.messages import ErrorReply, PushPull, StreamMessage
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.stream import StreamReader, error_text, frame
 
-STREAMS_MAX = 512
-"""Connections served at once; one more is closed at once. Half of the usual 1,024 descriptors."""
+STREAMS_MAX = 256
+"""Connections served at once; one more is closed at once. A quarter of the usual 1,024 descriptors."""
 PUSH_PULLS_MAX = 128
 """Push/pulls, or other requests that do not fit one read, served at once; one more is closed without a
 reply. memberlist's own limit."""

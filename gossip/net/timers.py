@@ -19,8 +19,7 @@ class Timers:
     While nothing is due the one task sleeps: an idle node wakes for its probes and for nothing else.
     """
 
-    def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer, int]] = []
         self._order = itertools.count()
         self._sleep: trio.CancelScope | None = None
@@ -29,7 +28,7 @@ class Timers:
         return len(self._heap)
 
     def add(self, deadline: float, kind: Timer, token: int) -> None:
-        """Fire at the instant `deadline` on the clock, or as soon after it as the task gets to run."""
+        """Fire at the instant `deadline` on trio's clock, or as soon after it as the task gets to run."""
         heapq.heappush(self._heap, (deadline, next(self._order), kind, token))
         if self._sleep is not None and deadline < self._sleep.deadline:
             self._sleep.deadline = deadline
@@ -46,7 +45,7 @@ class Timers:
                 await trio.sleep_forever()
             self._sleep = None
             due = []
-            now = self._clock()
+            now = trio.current_time()
             if heap and now - heap[0][0] > LATE:
                 catch_up()
             while heap and heap[0][0] <= now:
