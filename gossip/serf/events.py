@@ -52,7 +52,7 @@ class UserEventReceived:
 
 @message
 class QueryReceived:
-    """A query passed de-duplication and its filters."""
+    """A query passed de-duplication. Whether its filters mean us is not looked at yet."""
 
     query: Query
 

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
