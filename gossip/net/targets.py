@@ -1,5 +1,6 @@
 """Where a join goes: `[name/]host[:port]` as people write it, and the addresses that it stands for."""
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -77,10 +78,8 @@ async def resolve_target(text: str, default_port: int, within: float) -> Sequenc
     Raises ResolveError. Names are looked up anew each time: pools are often addressed by names that change.
     """
     host, port = parse_target(text, default_port)
-    try:
+    with contextlib.suppress(ValueError):  # no literal, so a name
         return [Address(ipaddress.ip_address(host).packed, port)]
-    except ValueError:
-        pass  # not a literal, so a name
     try:
         with trio.fail_after(within):
             found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
