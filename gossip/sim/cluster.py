@@ -13,6 +13,7 @@ from moot.gossip.errors import CommandError
 from moot.gossip.faults import Conditions
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.core import Serf
+from moot.gossip.serf.events import CommandDone
 from moot.gossip.sim.calendar import Calendar
 from moot.gossip.sim.host import Host
 from moot.gossip.sim.network import LAN_LATENCY, ByteCarrier, Latency, Network, ObjectCarrier
@@ -170,23 +171,25 @@ class SimCluster:
 
     def leave(self, name: str) -> None:
         """Let a member leave in good order, then end its process. Takes virtual time."""
-        ticket = self.serf(name).leave(self.now)
-        self._await(ticket)
+        self._finish(name, lambda serf: serf.leave(self.now))
         self.crash(name)
 
     def force_leave(self, name: str, gone: str, *, prune: bool = False) -> None:
         """Let a member tell the pool that another is gone for good. Takes virtual time."""
-        self._await(self.serf(name).force_leave(self.now, gone, prune))
+        self._finish(name, lambda serf: serf.force_leave(self.now, gone, prune))
 
-    def _await(self, ticket: Ticket) -> None:
-        """Run until the command ended. Raises CommandError with its reason when it failed."""
+    def _finish(self, name: str, command: Callable[[Serf], Ticket]) -> None:
+        """Give a member a command and run until it ended. Raises CommandError with its reason when it failed."""
         seen = len(self.history)
+        ticket = command(self.serf(name))
 
-        def ends() -> Iterator[object]:
-            return (event for _, _, event in self.history[seen:] if getattr(event, "ticket", None) == ticket)
+        def ends() -> Iterator[CommandDone]:
+            for _, who, event in self.history[seen:]:
+                if who == name and isinstance(event, CommandDone) and event.ticket == ticket:
+                    yield event
 
-        self.run_until(lambda: any(ends()), COMMANDS_WAIT)
-        error = getattr(next(ends()), "error", None)
+        self.run_until(lambda: any(True for _ in ends()), COMMANDS_WAIT)
+        error = next(ends()).error
         if error is not None:
             raise CommandError(error)
 

@@ -216,3 +216,11 @@ def test_a_condition_that_never_holds_names_the_seed() -> None:
     cluster.boot_converged()
     with pytest.raises(TimeoutError, match="seed 77"):
         cluster.run_until(lambda: False, 1)
+
+
+def test_a_command_that_ends_at_once_is_not_waited_for_in_vain() -> None:
+    cluster = SimCluster(1, seed=3)
+    cluster.boot_cold()
+    cluster.run_for(1.0)
+    cluster.force_leave("n0", "nobody")
+    assert cluster.now < 2.0
