@@ -46,7 +46,7 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     type=click.Path(path_type=Path),
     help="A .json or .toml file, or a directory of them; repeatable.",
 )
-@click.option("--dev", is_flag=True, help="A server for trying things out: verbose, on loopback, nothing kept.")
+@click.option("--dev", is_flag=True, help="A server for trying things out: debug log, announced as a lone server.")
 @flag("--node", "name", "Node name.  [default: the host name]")
 @flag("--region", "region", "Region.  [default: global]")
 @flag("--dc", "datacenter", "Datacenter.  [default: dc1]")
