@@ -15,7 +15,7 @@ import trio
 
 from moot import __version__
 from moot.agent.backend import AgentBackend
-from moot.agent.config import Settings
+from moot.agent.config import HostPort, Settings
 from moot.agent.event_log import EventLog
 from moot.agent.identity import advertised_address, node_id, node_settings
 from moot.agent.logs import Logs
@@ -95,8 +95,9 @@ class Agent:
             if self.settings.start_join:
                 await self._join_at_start()
         except GossipError as failure:
-            self._failure = failure
-            self.end(1)
+            if not self._ended.is_set():  # else it is the end that broke the start off
+                self._failure = failure
+                self.end(1)
             return
         self._say_started()
         if self.settings.retry_join:
@@ -156,8 +157,8 @@ class Agent:
         while True:
             try:
                 outcomes = await self._join(settings.retry_join)
-            except CommandError as refusal:  # a leave began meanwhile
-                self._log.info("no more attempts to join", reason=refusal)
+            except CommandError as refusal:  # a leave began meanwhile, or the end
+                self._log.debug("no more attempts to join", reason=refusal)
                 return
             joined = sum(outcome.error is None for outcome in outcomes)
             if joined:
@@ -256,13 +257,13 @@ class Agent:
         if self.logs.as_json:
             self._log.info(text)
         else:
-            print(f"==> {text}", flush=True)
+            self.logs.write(f"==> {text}")
 
     def _facts(self) -> dict[str, str]:
         settings = self.settings
         http = self.backend.http[0]
         told_http: object = settings.advertise["http"] or http
-        rpc = f"{settings.bind['rpc'].host}:{self.rpc.port}"
+        rpc = HostPort(host=settings.bind["rpc"].host, port=settings.bind["rpc"].port or self.rpc.port)
         return {
             "Advertise Addrs": f"HTTP: {told_http}; RPC: {self.rpc}; Serf: {self.node.address}",
             "Bind Addrs": f"HTTP: {http}; RPC: {rpc} (not served); Serf: {self.node.bind_address}",
@@ -281,14 +282,14 @@ class Agent:
             facts = self._facts()
             width = max(map(len, facts)) + 4
             lines = [f"{title:>{width}}: {value}" for title, value in facts.items()]
-            print("\n".join(["==> moot agent configuration:", "", *lines, ""]), flush=True)
+            self.logs.write("\n".join(["==> moot agent configuration:", "", *lines, ""]))
         for warning in self.settings.warnings():
             self._log.warn(warning)
 
     def _say_started(self) -> None:
         """The line that says where the agent is; with JSON logs it is made for programs to read."""
         if not self.logs.as_json:
-            print("==> moot agent started! Log data will stream in below:\n", flush=True)
+            self.logs.write("==> moot agent started! Log data will stream in below:\n")
             return
         self._log.info(
             "agent started",

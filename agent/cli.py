@@ -5,6 +5,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C) for th
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,10 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command line and exit with its code; every failure is one `moot: ...` on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # names from the network may hold what the terminal's encoding cannot say
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(arguments))
 
 

@@ -117,6 +117,13 @@ def _free(place: Place) -> bool:
     return True
 
 
+def _listening(place: Place) -> bool:
+    """HTTP accepts connections there. Asked by connecting: to try to bind would keep the agent from binding."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((place.host, place.http)) == 0
+
+
 class Cluster:
     """The running agents of one cluster. A context: leaving it ends them, unless it was detached."""
 
@@ -159,8 +166,8 @@ class Cluster:
                 self._lifeline = os.pipe()
             for place in self._places:
                 self.add(place, [f"{seed.host}:{seed.serf}" for seed in self._places[:_SEEDS] if seed != place])
-            # addresses are safe from other clusters once they are bound
-            while any(map(_free, self._places)):
+            # addresses are safe from other clusters once they are bound; HTTP is the last one that an agent binds
+            while not all(map(_listening, self._places)):
                 self.check_children()
                 time.sleep(0.05)
 

@@ -4,6 +4,7 @@ The line form is Nomad's: `2026-11-23T14:58:41.524Z [INFO]  serf: text: key=valu
 object with `@level`, `@message`, `@module`, `@timestamp` and the fields. Everything goes to stdout.
 """
 
+import contextlib
 import datetime
 import json
 import sys
@@ -62,14 +63,18 @@ class _Lines(structlog.BoundLoggerBase):
 
 
 class _Output:
-    """The end of structlog's chain: one method per level, each writes the finished line."""
+    """The end of structlog's chain: one method per level, each writes the finished line.
+
+    An agent outlives the reader of its log, and a full disk: lines that cannot be written are lost.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        with contextlib.suppress(OSError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
 
     trace = debug = info = warn = error = write
 
@@ -86,6 +91,10 @@ class Logs:
         """`level` is one of `schema.LEVELS`."""
         self.level = level
         self.threshold = _RANK[level]
+
+    def write(self, text: str) -> None:
+        """Lines for people that are no log lines."""
+        self._output.write(text)
 
     def logger(self, module: str) -> Log:
         """A logger whose lines begin with `module: `."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from moot.http.client import ApiClient
 from tests.cli.running import MOOT, RunningAgent, agrees, all_see, launched, moot, pool, running, until
 
 pytestmark = pytest.mark.live
@@ -245,3 +246,33 @@ def test_an_agent_that_left_over_http_ends_with_0() -> None:
         second.client.leave()
         assert second.process.wait(30) == 0
         until(lambda: all_see([first], "n2.global", "left"), "left in the other's view")
+
+
+def test_an_agent_outlives_the_reader_of_its_log() -> None:
+    ports = ["--http-port", "0", "--serf-port", "0", "--rpc-port", "0"]
+    process = subprocess.Popen([*MOOT, "agent", "--log-json", *ports], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        started = {"@message": ""}
+        while started["@message"] != "agent started":
+            started = json.loads(process.stdout.readline())
+        process.stdout.close()
+        client = ApiClient(started["http"])
+        client.join(["127.0.0.1:9"])
+        assert client.agent()["members"] == {"alive": 1}
+        client.leave()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_signal_during_the_join_at_start_ends_it_without_a_complaint() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with launched("--join", target, ready=False) as agent:
+            silent.settimeout(30)
+            held, _ = silent.accept()
+            with held:
+                assert agent.signal(TERM) == 1
+            assert "moot: " not in agent.text()
