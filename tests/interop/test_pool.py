@@ -23,7 +23,13 @@ def five(pool: Lab, *options: str) -> tuple[list[Moot], View]:
     return agents, view
 
 
-@pytest.mark.parametrize("options", [(), ("--encrypt", KEY), ("--encrypt", KEY, "--label", "blue")])
+SEALED = ("--encrypt", KEY)
+PLAIN_AND_SEALED = pytest.mark.parametrize(
+    "options", [(), SEALED, (*SEALED, "--label", "blue")], ids=["plain", "encrypted", "encrypted-labelled"]
+)
+
+
+@PLAIN_AND_SEALED
 def test_a_crash_a_restart_and_a_leave_are_seen_by_all(pool: Lab, options: tuple[str, ...]) -> None:
     agents, view = five(pool, *options)
     agents[4].kill()
@@ -37,8 +43,9 @@ def test_a_crash_a_restart_and_a_leave_are_seen_by_all(pool: Lab, options: tuple
     pool.everybody_sees(view | {"m3": "left"})
 
 
-def test_force_leave_turns_failed_into_left_and_prune_removes_for_good(pool: Lab) -> None:
-    agents, view = five(pool)
+@PLAIN_AND_SEALED
+def test_force_leave_turns_failed_into_left_and_prune_removes_for_good(pool: Lab, options: tuple[str, ...]) -> None:
+    agents, view = five(pool, *options)
     agents[4].kill()
     pool.everybody_sees(view | {"m4": "failed"})
 

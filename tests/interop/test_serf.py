@@ -93,10 +93,11 @@ def test_a_graceful_leave_of_either_kind_is_seen_as_left_by_both_kinds(mixed: La
     mixed.everybody_sees(view | {"m1": "left", "s1": "left"})
 
 
-def test_force_leave_works_from_either_side(mixed: Lab) -> None:
+@PLAIN_AND_SEALED
+def test_force_leave_works_from_either_side(mixed: Lab, key: str) -> None:
     # serf's local profile sends a prune so seldom that one agent in twelve of six would miss it, for good
     mixed.profile = "lan"
-    ours, theirs, view = three_and_three(mixed, "")
+    ours, theirs, view = three_and_three(mixed, key)
     ours[2].kill()
     theirs[2].kill()
     mixed.everybody_sees(view | {"m2": "failed", "s2": "failed"})
