@@ -9,7 +9,7 @@ import signal
 import socket
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import trio
 
@@ -30,7 +30,7 @@ LEAVE_TIMEOUT = 5.0
 RETRY_FIRST = 1.0
 """Seconds before the second attempt of a retried join; doubles up to the retry interval."""
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
-RELOADABLE = {"log_level", "response_headers", "files"}
+RELOADABLE = ("log_level", "response_headers", "files")
 
 
 class Agent:
@@ -243,7 +243,9 @@ class Agent:
         if fixed:
             self._log.warn("some changes need a restart of the agent", settings=", ".join(fixed))
         self.logs.set_level(fresh.log_level)
-        self.backend.reload(fresh)
+        taken = {name: getattr(fresh, name) for name in RELOADABLE}
+        self.settings = replace(held, **taken)
+        self.backend.reload(self.settings)
         self._log.info("configuration reloaded", log_level=fresh.log_level)
 
     def _report_fault(self, request: str, error: Exception) -> None:

@@ -172,16 +172,15 @@ class Cluster:
                 time.sleep(0.05)
 
     def add(self, place: Place, retry_join: Sequence[str] = ()) -> Node:
-        """Start one more agent, or an ended one again. Without addresses to join it starts alone."""
-        command = [sys.executable, "-m", "moot", "agent", "--config", str(self.directory / "agent.json")]
+        """Start one more agent. Without addresses to join it starts alone."""
+        # -P: modules must not come from whatever directory the user is in
+        command = [sys.executable, "-P", "-m", "moot", "agent", "--config", str(self.directory / "agent.json")]
         command += ["--node", place.name, "--bind", place.host]
         command += ["--http-port", str(place.http), "--rpc-port", str(place.rpc), "--serf-port", str(place.serf)]
         command += [part for address in retry_join for part in ("--retry-join", address)]
         lifeline = self._lifeline[0] if self._lifeline else None
         if lifeline is not None:
             command += ["--lifeline", str(lifeline)]
-        if place.name in self._children:
-            self._children[place.name].wait()
         child = self._children[place.name] = spawn(command, self.log_of(place.name), lifeline)
         node = Node(
             name=place.name,
@@ -190,7 +189,7 @@ class Cluster:
             http=f"{place.host}:{place.http}",
             process=identify(child.pid),
         )
-        self.nodes = [*(held for held in self.nodes if held.name != node.name), node]
+        self.nodes.append(node)
         self._save()
         return node
 

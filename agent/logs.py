@@ -89,7 +89,6 @@ class Logs:
 
     def set_level(self, level: str) -> None:
         """`level` is one of `schema.LEVELS`."""
-        self.level = level
         self.threshold = _RANK[level]
 
     def write(self, text: str) -> None:

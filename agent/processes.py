@@ -108,12 +108,3 @@ def _await_ends(waiting: dict[int, Process], patience: float) -> None:
         for fd, _ in poll.poll(left * 1000):
             poll.unregister(fd)
             del waiting[fd]
-
-
-def resident_kib(pid: int) -> int:
-    """Proportional memory of a process in KiB (what it shares is counted by its part); 0 when it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)

@@ -88,20 +88,31 @@ def up(
         cluster.start()
         _await_ready(cluster, observer, quiet=as_json)
         took = time.monotonic() - began
-        views = observer.views(cluster.nodes)
-        if as_json:
-            seconds = {"ready_seconds": round(took, 3)}
-            click.echo(json.dumps(_described(name, pool, profile, encrypt, cluster.nodes, views) | seconds))
-            sys.stdout.flush()
-        else:
-            click.echo(
-                f"cluster {name} is ready: {text.count(count, 'agent')}, {took:.1f} s; {_how_to_reach(cluster)}"
-            )
-        if not detach:
-            _stay(cluster, observer, quiet=as_json)
-        elif not as_json:
+        if detach:
+            _announce(cluster, observer.views(cluster.nodes), took, as_json=as_json)
+            return
+        try:
+            _announce(cluster, observer.views(cluster.nodes), took, as_json=as_json)
+            _follow(cluster, observer, quiet=as_json)
+        except KeyboardInterrupt:
+            if not as_json:
+                click.echo(f"ending {text.count(count, 'agent')}", err=True)
+
+
+def _announce(cluster: Cluster, views: Mapping[str, View | None], took: float, *, as_json: bool) -> None:
+    """Say that it is ready; for a detached one also who is there, since nothing follows."""
+    wish = cluster.wish
+    if as_json:
+        described = _described(wish.name, wish.pool, wish.profile, bool(wish.key), cluster.nodes, views)
+        click.echo(json.dumps(described | {"ready_seconds": round(took, 3)}))
+    else:
+        agents = text.count(len(cluster.nodes), "agent")
+        hint = f"try: moot members --address {cluster.nodes[0].url}"
+        click.echo(f"cluster {wish.name} is ready: {agents}, {took:.1f} s; {hint}")
+        if cluster.detached:
             print_table(HEAD, _rows(cluster.nodes, views))
-            click.echo(f"`moot cluster down{_named(name)}` ends it")
+            click.echo(f"`moot cluster down{_named(wish.name)}` ends it")
+    sys.stdout.flush()
 
 
 def _await_ready(cluster: Cluster, observer: Observer, *, quiet: bool) -> None:
@@ -115,16 +126,8 @@ def _await_ready(cluster: Cluster, observer: Observer, *, quiet: bool) -> None:
         click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
 
 
-def _stay(cluster: Cluster, observer: Observer, *, quiet: bool) -> None:
-    """Until Ctrl-C: a live table on a terminal, else the table once and a line per change."""
-    try:
-        _follow(cluster, observer, quiet=quiet)
-    except KeyboardInterrupt:
-        if not quiet:
-            click.echo(f"ending {text.count(len(cluster.nodes), 'agent')}", err=True)
-
-
 def _follow(cluster: Cluster, observer: Observer, *, quiet: bool) -> NoReturn:
+    """Until Ctrl-C: a live table on a terminal, else the table once and a line per change."""
     pause = max(1.0, len(cluster.nodes) / 15)
     before: dict[str, str] = {}
     with ExitStack() as stack:
@@ -173,10 +176,6 @@ def _rows(nodes: Sequence[Node], views: Mapping[str, View | None]) -> Iterator[l
 
 def _pid(node: Node) -> str:
     return str(node.process.pid) if node.process.alive() else f"{node.process.pid} (ended)"
-
-
-def _how_to_reach(cluster: Cluster) -> str:
-    return f"try: moot members --address {cluster.nodes[0].url}"
 
 
 def _named(name: str) -> str:

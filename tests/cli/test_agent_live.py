@@ -122,7 +122,7 @@ def test_a_hangup_reloads_level_and_headers_and_tells_what_needs_a_restart(tmp_p
         assert "region" in agent.wait_for("some changes need a restart of the agent")["settings"]
         assert "X-Fresh: yes" in head(agent)
         assert agent.client.self_()["config"]["LogLevel"] == "DEBUG"
-        assert agent.client.members()["ServerRegion"] == "eu"
+        assert agent.client.members()["ServerRegion"] == agent.client.self_()["config"]["Region"] == "eu"
 
 
 def test_a_broken_new_configuration_keeps_the_old_one(tmp_path: Path) -> None:
