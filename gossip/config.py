@@ -127,7 +127,7 @@ class WireConfig:
     """How bytes are wrapped. What is received is accepted in every form all the same."""
 
     compress: bool = False
-    """LZW in pure Python costs 144 µs for a full packet, and every peer accepts plain ones: off."""
+    """Deviation: off. LZW in pure Python costs 134 µs for a full packet, and every peer accepts plain ones."""
     label: bytes = b""
     skip_inbound_label_check: bool = False
     encryption_version: int = 1

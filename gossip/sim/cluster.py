@@ -62,7 +62,7 @@ class SimCluster:
         self._silent = False
         self._layer = layer
         self._serf_config = serf or SerfConfig()
-        self._roster = Roster()
+        self._roster = Roster(shared=True)
         self._boots: dict[str, int] = {}
         self._digest = hashlib.blake2b(digest_size=16)
         carrier = ByteCarrier(WireConfig(), self._keyring(keys)) if wire else ObjectCarrier()

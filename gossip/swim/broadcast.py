@@ -4,7 +4,7 @@ Every broadcast is sent to a bounded number of peers, the least sent ones first,
 what is old. Within one count the longest goes first (it is the hardest to fit), then the newest.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -29,10 +29,52 @@ class Broadcast(Generic[M]):
         self.done = done
         self.sent = 0
 
-    @property
-    def key(self) -> tuple[int, int]:
-        """Sorts the longest, then the newest, first."""
-        return (-self.size, -self.order)
+
+class Tier(Generic[M]):
+    """Broadcasts that were sent equally often: by size, and of one size the newest last.
+
+    A whole table queued at once costs one append each, however long the queue is.
+    """
+
+    __slots__ = ("_by_size", "_sizes")
+
+    def __init__(self) -> None:
+        self._sizes: list[int] = []
+        self._by_size: dict[int, list[tuple[int, Broadcast[M]]]] = {}
+
+    def add(self, entry: Broadcast[M]) -> None:
+        """Add one at its place."""
+        same = self._by_size.get(entry.size)
+        if same is None:
+            same = self._by_size[entry.size] = []
+            insort(self._sizes, entry.size)
+        # orders are unique, so that entries are never compared
+        insort(same, (entry.order, entry))
+
+    def remove(self, entry: Broadcast[M]) -> None:
+        """Remove one that is here."""
+        same = self._by_size[entry.size]
+        del same[bisect_left(same, (entry.order,))]
+        self._close_gap(entry.size)
+
+    def take_longest(self, most: int) -> Broadcast[M] | None:
+        """Remove the longest of at most `most` bytes, among equals the newest; None when none fits."""
+        at = bisect_right(self._sizes, most)
+        return self._pop(self._sizes[at - 1], -1) if at else None
+
+    def take_last(self) -> Broadcast[M] | None:
+        """Remove the shortest, among equals the oldest; None when all are gone."""
+        return self._pop(self._sizes[0], 0) if self._sizes else None
+
+    def _pop(self, size: int, at: int) -> Broadcast[M]:
+        entry = self._by_size[size].pop(at)[1]
+        self._close_gap(size)
+        return entry
+
+    def _close_gap(self, size: int) -> None:
+        if not self._by_size[size]:
+            del self._by_size[size]
+            del self._sizes[bisect_left(self._sizes, size)]
 
 
 class BroadcastQueue(Generic[M]):
@@ -48,8 +90,8 @@ class BroadcastQueue(Generic[M]):
         self._size_of = size_of
         self._order = 0
         self._named: dict[str, Broadcast[M]] = {}
-        self._tiers: list[list[tuple[tuple[int, int], Broadcast[M]]]] = []
-        """By times sent; each tier sorted by key. Keys are unique, so entries are never compared."""
+        self._tiers: list[Tier[M]] = []
+        """By times sent."""
         self._length = 0
 
     def __len__(self) -> int:
@@ -86,12 +128,10 @@ class BroadcastQueue(Generic[M]):
         room = limit - overhead
         tier = 0
         while tier < len(self._tiers) and room > 0:
-            entries = self._tiers[tier]
-            at = bisect_left(entries, ((-room, -self._order),))
-            if at == len(entries):
+            entry = self._tiers[tier].take_longest(room)
+            if entry is None:
                 tier += 1
                 continue
-            entry = entries.pop(at)[1]
             room -= overhead + entry.size
             taken.append(entry)
         for entry in taken:
@@ -104,12 +144,19 @@ class BroadcastQueue(Generic[M]):
                 self._finish(now, entry)
         return [entry.message for entry in taken]
 
+    def drop(self, now: float, name: str) -> None:
+        """Take the message of that name out, if there is one."""
+        entry = self._named.get(name)
+        if entry is not None:
+            self._remove(entry)
+            self._finish(now, entry)
+
     def prune(self, now: float, keep: int) -> int:
         """Drop the most sent ones until at most `keep` remain; answers how many were dropped."""
         dropped = []
-        for entries in reversed(self._tiers):
-            while entries and self._length > keep:
-                dropped.append(entries.pop()[1])
+        for tier in reversed(self._tiers):
+            while self._length > keep and (entry := tier.take_last()) is not None:
+                dropped.append(entry)
                 self._length -= 1
         for entry in dropped:
             self._finish(now, entry)
@@ -117,13 +164,12 @@ class BroadcastQueue(Generic[M]):
 
     def _insert(self, entry: Broadcast[M]) -> None:
         while len(self._tiers) <= entry.sent:
-            self._tiers.append([])
-        insort(self._tiers[entry.sent], (entry.key, entry))
+            self._tiers.append(Tier())
+        self._tiers[entry.sent].add(entry)
         self._length += 1
 
     def _remove(self, entry: Broadcast[M]) -> None:
-        entries = self._tiers[entry.sent]
-        del entries[bisect_left(entries, (entry.key,))]
+        self._tiers[entry.sent].remove(entry)
         self._length -= 1
 
     def _finish(self, now: float, entry: Broadcast[M]) -> None:

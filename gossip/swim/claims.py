@@ -6,8 +6,10 @@ their owner alone, when it refutes.
 """
 
 import enum
+import math
 from collections.abc import Callable
 
+from moot.gossip.record import Address
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.events import (
     MemberGone,
@@ -24,7 +26,6 @@ from moot.gossip.swim.scaling import confirmations_needed, suspicion_timeout
 from moot.gossip.swim.spread import Spread
 from moot.gossip.swim.state import UINT32_MAX, State
 from moot.gossip.swim.suspicion import Suspicion
-from moot.gossip.swim.table import MEMBERS_MAX
 
 
 class Verdict(enum.Enum):
@@ -46,7 +47,8 @@ def weigh_alive(held: Member | None, heard: Member, me: str, reclaimable: bool) 
     """What an Alive message does (memberlist aliveNode). `reclaimable`: the held one is dead for long enough.
 
     A member that left may come back at another address with any incarnation; nobody else may. An unknown
-    member needs an incarnation above 0.
+    member needs an incarnation above 0. Deviation: with 0 the reference keeps a dead record that nobody
+    sees; here nothing is kept.
     """
     if held is None:
         return Verdict.APPLY if heard.incarnation > 0 else Verdict.STALE
@@ -90,13 +92,17 @@ class Claims:
         self._state = state
         self._spread = spread
         self._suspicions: dict[str, Suspicion] = {}
-        self._suspects: dict[int, str] = {}
-        """Timer token to the suspect's name; a token that is not here is stale."""
+        self._timers: dict[int, str] = {}
+        """Timers that are set: their tokens, and the suspect whose suspicion is looked at then."""
+        self._next_look: dict[str, float] = {}
+        """When each suspect's next timer is due. A later need waits for it instead of setting another."""
         self._token = 0
 
     def alive(self, now: float, claim: Alive) -> None:
         """Somebody says that a member is alive."""
         state = self._state
+        if not claim.member.address.port:
+            claim = Alive(_at_port(claim.member, state.me.address.port))
         heard = claim.member
         held = state.members.get(heard.name)
         if heard.name == state.name and state.leaving:
@@ -149,7 +155,8 @@ class Claims:
     def refute(self, now: float, accused: int, accuser: str) -> None:
         """Outbid a claim about us: a higher incarnation, announced to all. It costs a point of health.
 
-        Incarnations are uint32 on the wire; one at its end cannot be outbid, and ours never wraps.
+        Deviation: one at the end of uint32 cannot be outbid. The reference wraps to 0 there, which everybody
+        ignores; ours stays.
         """
         state = self._state
         state.awareness.change(+1)
@@ -171,24 +178,33 @@ class Claims:
         self._spread.announce(now, Alive(new), new.name, done)
 
     def on_suspicion_timer(self, now: float, token: int) -> None:
-        """A suspect had its time: declare it dead, unless the timer is stale."""
-        name = self._suspects.get(token)
-        if name is None:
+        """Look at a suspicion: end it in death, or look again when it is due."""
+        name = self._timers.pop(token)
+        if self._next_look.get(name, math.inf) <= now:
+            del self._next_look[name]
+        suspicion = self._suspicions.get(name)
+        if suspicion is None:
+            return
+        if suspicion.due > now:
+            self._look(now, name, suspicion.due)
             return
         held = self._state.members.get(name)
         assert held is not None
         self.dead(now, Dead(held.incarnation, name, self._state.name))
 
-    def forget(self, name: str) -> None:
-        """Drop a member's row."""
-        self._end_suspicion(name)
+    def forget(self, now: float, name: str) -> None:
+        """Drop the row of a member that is dead or left, and what is still to be said of it."""
         self._state.members.drop(name)
+        self._spread.withdraw(now, name)
 
     def _admitted(self, held: Member | None, heard: Member) -> bool:
         state = self._state
-        if held is None and len(state.members) >= MEMBERS_MAX:
+        if not state.members.has_room_for(heard):
             return False
         if (held is None or held.address != heard.address) and not state.admits(heard.address):
+            return False
+        if held is None and not versions_fit(heard.versions, state.me.versions):
+            # Deviation: in the reference one such claim is gossiped, and then makes every push/pull fail
             return False
         if state.upper.guard_alive(heard) is not None:
             state.counters.guard_refusals += 1
@@ -229,27 +245,48 @@ class Claims:
             config.suspicion_max_timeout_mult * shortest,
         )
         self._suspicions[claim.node] = suspicion
-        self._arm(suspicion, claim.node, suspicion.first_timeout())
+        self._arm(now, claim.node, suspicion, suspicion.first_timeout())
 
     def _confirm(self, now: float, claim: Suspect) -> None:
         suspicion = self._suspicions[claim.node]
         if suspicion.confirm(claim.accuser):
             self._spread.announce(now, claim, claim.node)
-            self._arm(suspicion, claim.node, suspicion.remaining(now))
+            self._arm(now, claim.node, suspicion, suspicion.remaining(now))
 
-    def _arm(self, suspicion: Suspicion, name: str, after: float) -> None:
-        self._suspects.pop(suspicion.token, None)
+    def _arm(self, now: float, name: str, suspicion: Suspicion, after: float) -> None:
+        suspicion.due = now + after
+        if suspicion.due < self._next_look.get(name, math.inf):
+            self._look(now, name, suspicion.due)
+
+    def _look(self, now: float, name: str, due: float) -> None:
         self._token += 1
-        suspicion.token = self._token
-        self._suspects[self._token] = name
-        self._state.effects.set_timer(after, Timer.SUSPICION, self._token)
+        self._timers[self._token] = name
+        self._next_look[name] = due
+        self._state.effects.set_timer(due - now, Timer.SUSPICION, self._token)
 
     def _end_suspicion(self, name: str) -> None:
-        suspicion = self._suspicions.pop(name, None)
-        if suspicion is not None:
-            del self._suspects[suspicion.token]
+        self._suspicions.pop(name, None)
 
 
 def versions_sane(versions: bytes) -> bool:
     """Whether the protocol range of an Alive makes sense. With less than three bytes nothing is known."""
     return len(versions) < 3 or 0 < versions[0] <= versions[1]
+
+
+def versions_fit(theirs: bytes, ours: bytes) -> bool:
+    """Whether two members can talk: each speaks what the other understands, in both protocols.
+
+    A vector that is too short tells nothing and is let pass.
+    """
+    if len(theirs) < 6 or len(ours) < 6:
+        return True
+    return all(
+        theirs[low] <= ours[current] <= theirs[high] and ours[low] <= theirs[current] <= ours[high]
+        for low, high, current in ((0, 1, 2), (3, 4, 5))
+    )
+
+
+def _at_port(member: Member, port: int) -> Member:
+    """The member at that port: an announced port 0 means the receiver's own, as in memberlist's handleAlive."""
+    at = Address(member.address.ip, port)
+    return Member(member.name, at, member.incarnation, member.status, member.meta, member.versions)

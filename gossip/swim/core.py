@@ -1,12 +1,13 @@
 """Swim: memberlist's protocol as a pure state machine. It wires the parts together and routes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from moot.gossip.config import META_MAX, SwimConfig
 from moot.gossip.counters import Counters
-from moot.gossip.errors import ConfigError
+from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.record import Address, Ticket
 from moot.gossip.swim.claims import Claims
 from moot.gossip.swim.effects import Effects, Timer
@@ -28,7 +29,7 @@ from moot.gossip.swim.messages import (
 )
 from moot.gossip.swim.probe import Prober
 from moot.gossip.swim.spread import Spread
-from moot.gossip.swim.state import State
+from moot.gossip.swim.state import UINT32_MAX, State
 from moot.gossip.swim.sync import Sync
 from moot.gossip.swim.table import MemberTable, Roster
 from moot.gossip.swim.upper import Solo, Upper
@@ -57,10 +58,7 @@ class Swim:
         roster: Roster | None = None,
         counters: Counters | None = None,
     ) -> None:
-        _check_meta(meta)
-        self._address = address
-        self._meta = meta
-        self._versions = versions
+        self._me = Member(name, address, 1, Status.ALIVE, meta, versions)
         self._state = state = State(
             name=name,
             config=config,
@@ -72,6 +70,7 @@ class Swim:
             counters=counters or Counters(),
         )
         self._spread = Spread(state)
+        self._check_room(self._me)
         self._claims = Claims(state, self._spread)
         self._prober = Prober(state, self._spread, self._claims)
         self._sync = Sync(state, self._claims)
@@ -103,8 +102,8 @@ class Swim:
     def start(self, now: float) -> None:
         """Become a member of a pool of one and start the timers. Called once, first."""
         state = self._state
-        state.incarnation = 1
-        me = Member(state.name, self._address, 1, Status.ALIVE, self._meta, self._versions)
+        me = self._me
+        state.incarnation = me.incarnation
         state.members.put(now, me)
         self._spread.announce(now, Alive(me), me.name)
         state.upper.on_event(now, MemberJoined(me))
@@ -164,10 +163,17 @@ class Swim:
         return ticket
 
     def set_meta(self, now: float, meta: bytes, timeout: float) -> Ticket:
-        """Announce new meta under a new incarnation; ends as `leave` does. Raises ConfigError when too long."""
-        _check_meta(meta)
+        """Announce new meta under a new incarnation; ends as `leave` does.
+
+        Raises ConfigError when it is too long, CommandError when there is no higher incarnation left.
+        """
         state = self._state
         before = state.me
+        self._check_room(replace(before, meta=meta))
+        if state.incarnation >= UINT32_MAX:
+            raise CommandError(
+                "somebody drove our incarnation to its end; only a restart brings new tags to the pool"
+            )
         ticket = self._begin_spread(timeout)
         self._claims.announce_self(now, meta=meta, done=lambda at: self._spread_done(at, ticket, False))
         if before.meta != meta:
@@ -239,7 +245,9 @@ class Swim:
         if self._spreading.pop(ticket, None) is not None:
             self._state.upper.on_event(now, SpreadFinished(ticket, timed_out))
 
-
-def _check_meta(meta: bytes) -> None:
-    if len(meta) > META_MAX:
-        raise ConfigError(f"meta of {len(meta)} bytes exceeds the limit of {META_MAX} bytes")
+    def _check_room(self, me: Member) -> None:
+        """Raises ConfigError when what we say about ourselves would fit into no packet."""
+        if len(me.meta) > META_MAX:
+            raise ConfigError(f"meta of {len(me.meta)} bytes exceeds the limit of {META_MAX} bytes")
+        if not (self._spread.fits(Alive(me)) and self._spread.fits(Dead(UINT32_MAX, me.name, me.name))):
+            raise ConfigError("the member's name is too long to fit into a packet")

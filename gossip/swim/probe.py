@@ -26,7 +26,11 @@ from moot.gossip.swim.table import ProbeOrder
 STREAM_PING_PROTOCOL_MIN = 3
 NACK_PROTOCOL_MIN = 4
 RELAYS_MAX = 4096
-"""Probes of others that we relay at a time; further requests are dropped. Each lives for probe_timeout."""
+"""Probes of others that we relay at a time; each lives for probe_timeout.
+
+Deviation: the reference relays without bound; here further requests are dropped, which costs the requester
+one relay of three.
+"""
 
 
 class Probe:
@@ -220,5 +224,7 @@ class Prober:
         for name in gone:
             member = state.members.get(name)
             assert member is not None
-            self._claims.forget(name)
+            self._claims.forget(now, name)
             state.upper.on_event(now, MemberForgotten(member))
+        if state.members.pack():
+            self._order.restart()

@@ -27,14 +27,33 @@ class Spread:
         self._state = state
         self._phase = state.rng.random() * state.config.gossip_interval
         self._armed = False
+        self._room = state.config.packet_size_max - COMPOUND_OVERHEAD - state.config.packet_overhead
+        """Bytes for messages in an otherwise empty gossip packet."""
         self.queue: BroadcastQueue[Claim] = BroadcastQueue(
             state.config.retransmit_mult, lambda: len(state.members), state.size_of
         )
 
     def announce(self, now: float, claim: Claim, about: str, done: Callable[[float], None] | None = None) -> None:
-        """Queue a claim; an older one about the same member is dropped. `done(now)` when it was sent enough."""
+        """Queue a claim; an older one about the same member is dropped. `done(now)` when it was sent enough.
+
+        Deviation: one that fits into no packet is not queued (push/pull brings it); the reference keeps it
+        for ever.
+        """
+        if not self.fits(claim):
+            self.queue.drop(now, about)
+            if done is not None:
+                done(now)
+            return
         self.queue.queue(now, claim, about, done)
         self.wake(now)
+
+    def fits(self, claim: Claim) -> bool:
+        """Whether a claim has room in an otherwise empty gossip packet."""
+        return COMPOUND_OVERHEAD + self._state.size_of(claim) <= self._room
+
+    def withdraw(self, now: float, about: str) -> None:
+        """Say no more about a member that was forgotten."""
+        self.queue.drop(now, about)
 
     def wake(self, now: float) -> None:
         """Something is queued, here or above: see that a gossip round comes."""
@@ -43,17 +62,20 @@ class Spread:
         self._armed = True
         interval = self._state.config.gossip_interval
         rounds = math.floor((now - self._phase) / interval) + 1
-        self._state.effects.set_timer(max(0.0, self._phase + rounds * interval - now), Timer.GOSSIP, 0)
+        after = self._phase + rounds * interval - now
+        if after < 1e-6:
+            # rounding: `now` is the grid point itself, and its round is over
+            after += interval
+        self._state.effects.set_timer(after, Timer.GOSSIP, 0)
 
     def on_tick(self, now: float) -> None:
         """One gossip round (memberlist state.go gossip). Stops the timer once there is nothing to say."""
         state = self._state
         self._armed = False
         state.counters.gossip_rounds += 1
-        room = state.config.packet_size_max - COMPOUND_OVERHEAD - state.config.packet_overhead
         said = False
         for peer in state.members.choose(state.rng, state.config.gossip_nodes, self._hears_gossip(now)):
-            messages = self.take(now, room)
+            messages = self.take(now, self._room)
             if not messages:
                 break
             said = True
@@ -65,10 +87,7 @@ class Spread:
         """Send one message at once, with as much queued news as fits beside it."""
         state = self._state
         messages: list[PacketMessage] = [message]
-        room = (
-            state.config.packet_size_max - state.size_of(message) - COMPOUND_OVERHEAD - state.config.packet_overhead
-        )
-        messages += self.take(now, room)
+        messages += self.take(now, self._room - state.size_of(message))
         state.effects.send_packet(to, messages, False)
 
     def take(self, now: float, room: int) -> list[PacketMessage]:

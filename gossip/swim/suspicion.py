@@ -7,10 +7,10 @@ class Suspicion:
     """One running suspicion (Lifeguard's dynamic timeout; memberlist suspicion.go).
 
     It starts with the longest timeout and shrinks to the shortest as `wanted` further members accuse.
-    The first accuser is no confirmation. `token` names the timer that may end it; the owner sets it.
+    The first accuser is no confirmation. `due` is the instant at which it ends; the owner sets it.
     """
 
-    __slots__ = ("_accusers", "_longest", "_shortest", "_started", "token", "wanted")
+    __slots__ = ("_accusers", "_longest", "_shortest", "_started", "due", "wanted")
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Suspicion:
         self._shortest = shortest
         self._longest = longest
         self.wanted = wanted
-        self.token = 0
+        self.due = now
 
     @property
     def confirmed(self) -> int:

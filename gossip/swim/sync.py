@@ -11,7 +11,7 @@ from moot.gossip.record import Address, Ticket
 from moot.gossip.swim.claims import Claims
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.events import JoinFinished, MergeRefused, SyncFailed
-from moot.gossip.swim.member import Member, Status
+from moot.gossip.swim.member import VERSIONS, Member, Status
 from moot.gossip.swim.messages import Alive, Dead, ErrorReply, PushPull, StreamMessage, Suspect
 from moot.gossip.swim.scaling import push_pull_scale
 from moot.gossip.swim.state import State
@@ -60,6 +60,7 @@ class Sync:
     def join(self, now: float, addresses: Sequence[Address]) -> Ticket:
         """Push/pull with all of them, a bounded number at a time; ends in JoinFinished.
 
+        Deviation: the reference goes from one to the next, and waits for each that does not answer.
         Raises CommandError when there is no address.
         """
         if not addresses:
@@ -73,7 +74,7 @@ class Sync:
         """A peer sent its table: answer with ours as it is now, then take its over."""
         self._state.counters.push_pulls += 1
         self._state.effects.reply_stream(ticket, self._local_state(join=request.join))
-        reason = self._merge(now, request)
+        reason = self._merge(now, request, request.join)
         if reason is not None:
             self._state.upper.on_event(now, MergeRefused(None, reason))
 
@@ -82,10 +83,11 @@ class Sync:
         joining = self._joining.pop(ticket, None)
         if joining is not None:
             join, index = joining
-            self._join_ended(now, join, index, self._take(now, reply, reason, join.addresses[index]))
+            error = self._take(now, reply, reason, join.addresses[index], join=True)
+            self._join_ended(now, join, index, error)
             return
         peer = self._syncing.pop(ticket)
-        error = self._take(now, reply, reason, peer)
+        error = self._take(now, reply, reason, peer, join=False)
         if error is not None:
             self._state.upper.on_event(now, SyncFailed(peer, error))
 
@@ -93,7 +95,7 @@ class Sync:
         return push_pull_scale(self._state.config.push_pull_interval, len(self._state.members))
 
     def _local_state(self, *, join: bool) -> PushPull:
-        return PushPull(join, list(self._state.members), self._state.upper.local_state(join))
+        return PushPull(join, _versioned(self._state.members), self._state.upper.local_state(join))
 
     def _next_of(self, join: Join) -> None:
         index = join.next_index
@@ -114,10 +116,10 @@ class Sync:
             results = tuple(zip(join.addresses, join.results, strict=True))
             self._state.upper.on_event(now, JoinFinished(join.ticket, results))
 
-    def _take(self, now: float, reply: StreamMessage | None, reason: str, peer: Address) -> str | None:
-        """Take a reply over; answers what was wrong with it, None if nothing."""
+    def _take(self, now: float, reply: StreamMessage | None, reason: str, peer: Address, *, join: bool) -> str | None:
+        """Take a reply over; answers what was wrong with it, None if nothing. `join` is what we asked for."""
         if isinstance(reply, PushPull):
-            refused = self._merge(now, reply)
+            refused = self._merge(now, reply, join)
             if refused is not None:
                 self._state.upper.on_event(now, MergeRefused(peer, refused))
             return refused
@@ -125,19 +127,20 @@ class Sync:
             return f"remote error: {reply.text}"
         return reason if reply is None else "the peer answered with something other than its state"
 
-    def _merge(self, now: float, remote: PushPull) -> str | None:
+    def _merge(self, now: float, remote: PushPull, join: bool) -> str | None:
         """Take a remote table over (memberlist mergeRemoteState); answers why not, None if done."""
         state = self._state
-        reason = versions_conflict(remote.members, state.members)
-        if reason is None and remote.join:
+        members = _versioned(remote.members)
+        reason = versions_conflict(members, _versioned(state.members))
+        if reason is None and join:
             reason = state.upper.guard_merge(remote.members)
             state.counters.guard_refusals += reason is not None
         if reason is not None:
             return reason
-        for member in remote.members:
+        for member in members:
             self._merge_member(now, member)
         if remote.state is not None:
-            state.upper.merge_state(now, remote.state, remote.join)
+            state.upper.merge_state(now, remote.state, join)
         return None
 
     def _merge_member(self, now: float, member: Member) -> None:
@@ -150,23 +153,32 @@ class Sync:
             self._claims.suspect(now, Suspect(member.incarnation, member.name, self._state.name))
 
 
+def _versioned(members: Iterable[Member]) -> list[Member]:
+    """The members that a push/pull is about: those with a whole version vector.
+
+    Deviation: the reference lists all, and a missing version counts as 0 and fails the merge: one datagram
+    that announces a member without versions then ends all push/pulls of a pool. Here such a member is
+    neither sent nor taken over by push/pull.
+    """
+    return [member for member in members if len(member.versions) >= len(VERSIONS)]
+
+
 def versions_conflict(remote: Iterable[Member], local: Iterable[Member]) -> str | None:
     """Why two tables cannot be merged, None if they can (memberlist verifyProtocol).
 
     The ranges of all alive members must overlap, and the current versions of **every** entry, dead ones
-    too, must lie in the overlap; a missing version counts as 0 and fails.
+    too, must lie in the overlap. All have whole version vectors.
     """
     everybody: dict[bytes, str] = {}
     alive: set[bytes] = set()
     for member in (*remote, *local):
         everybody.setdefault(member.versions, member.name)
-        if member.status is Status.ALIVE and len(member.versions) >= 5:
-            alive.add(member.versions.ljust(6, b"\0"))
+        if member.status is Status.ALIVE:
+            alive.add(member.versions)
     for what, low, high, current in (("protocol", 0, 1, 2), ("delegate protocol", 3, 4, 5)):
         lowest = max((versions[low] for versions in alive), default=0)
         highest = min((versions[high] for versions in alive), default=255)
         for versions, name in everybody.items():
-            spoken = versions[current] if len(versions) > current else 0
-            if not lowest <= spoken <= highest:
-                return f"member '{name}' speaks {what} {spoken}, which is not within [{lowest}, {highest}]"
+            if not lowest <= versions[current] <= highest:
+                return f"member '{name}' speaks {what} {versions[current]}, which is not within [{lowest}, {highest}]"
     return None

@@ -5,22 +5,39 @@ members then cost 8 bytes an entry, and two equal tables compare in C.
 """
 
 from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 from random import Random
 
 from moot.gossip.swim.member import Member, Status
 
 MEMBERS_MAX = 1 << 20
-"""No table grows beyond this: as many nodes as a push/pull may carry."""
+"""As many members as a push/pull may carry."""
+TABLE_BYTES_MAX = 12 * 1024 * 1024
+"""No table takes more members than this, in bytes that they need in a push/pull.
+
+Deviation: the reference has no bound, so made-up members fill its memory, and its own push/pull outgrows
+the 20 MiB that newer peers read. The rest of those is for the layer above. 80,000 ordinary members fit.
+"""
+_ENTRY_BYTES = 72
+"""What a member needs in a push/pull beside its address, name and meta."""
+SPARSE = 4
+"""A table with more than this many rows per member is packed anew."""
+
+
+def entry_bytes(member: Member) -> int:
+    """At most so many bytes of a push/pull are a member's."""
+    name_bytes = len(member.name) if member.name.isascii() else 4 * len(member.name)
+    return _ENTRY_BYTES + len(member.address.ip) + name_bytes + len(member.meta)
 
 
 class Roster:
-    """Which row belongs to which name. A simulation shares one between all its tables.
+    """Which row belongs to which name. A simulation shares one between all its tables (`shared`).
 
-    Rows are given back when no table holds the name any more, so that a peer that makes up names
-    cannot make it grow for ever.
+    Rows are given back when no table holds the name any more, the lowest are used first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
+        self.shared = shared
         self._rows: dict[str, int] = {}
         self._holders: list[int] = []
         self._free: list[int] = []
@@ -34,7 +51,7 @@ class Roster:
         row = self._rows.get(name)
         if row is None:
             if self._free:
-                row = self._free.pop()
+                row = heappop(self._free)
             else:
                 row = len(self._holders)
                 self._holders.append(0)
@@ -48,7 +65,14 @@ class Roster:
         self._holders[row] -= 1
         if not self._holders[row]:
             del self._rows[name]
-            self._free.append(row)
+            heappush(self._free, row)
+
+    def renumber(self, names: list[str]) -> None:
+        """Give these names, which are all that one table holds, the rows 0, 1, 2 and so on."""
+        assert not self.shared
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._holders = [1] * len(names)
+        self._free = []
 
 
 class MemberTable:
@@ -63,6 +87,8 @@ class MemberTable:
         self._length = 0
         self.live_count = 0
         """How many are ALIVE or SUSPECT."""
+        self.wire_bytes = 0
+        """What all of them need in a push/pull, at most."""
         self.changed_at: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -99,7 +125,9 @@ class MemberTable:
         else:
             row = self._row_of(member.name)
             self.live_count -= held.status <= Status.SUSPECT
+            self.wire_bytes -= entry_bytes(held)
         self._rows[row] = member
+        self.wire_bytes += entry_bytes(member)
         if member.status <= Status.SUSPECT:
             self.live_count += 1
             self.changed_at.pop(member.name, None)
@@ -112,10 +140,30 @@ class MemberTable:
         held = self._rows[row]
         assert held is not None
         self.live_count -= held.status <= Status.SUSPECT
+        self.wire_bytes -= entry_bytes(held)
         self._rows[row] = None
         self._length -= 1
         self.changed_at.pop(name, None)
         self._roster.release(name)
+
+    def has_room_for(self, member: Member) -> bool:
+        """Whether this member, new or in place of the one of its name, stays within TABLE_BYTES_MAX."""
+        held = self.get(member.name)
+        before = 0 if held is None else entry_bytes(held)
+        return self.wire_bytes - before + entry_bytes(member) <= TABLE_BYTES_MAX
+
+    def pack(self) -> bool:
+        """Close the gaps that many forgotten members left; True when rows have changed their numbers.
+
+        Choosing and probing cost time per row, so that a flood of made-up names would be felt for ever.
+        A shared roster is left alone.
+        """
+        if self._roster.shared or len(self._rows) <= SPARSE * self._length + 64:
+            return False
+        members = list(self)
+        self._roster.renumber([member.name for member in members])
+        self._rows = list(members)
+        return True
 
     def choose(self, rng: Random, most: int, accept: Callable[[Member], bool]) -> list[Member]:
         """Up to `most` different members that `accept` likes, at random (memberlist kRandomNodes).
@@ -160,12 +208,16 @@ class ProbeOrder:
         self._at = 0
         self._moved: dict[int, int] = {}
 
+    def restart(self) -> None:
+        """Begin a new round; the rows may have other numbers now."""
+        self._at = 0
+        self._moved.clear()
+
     def next(self, rng: Random, row_count: int) -> int | None:
         """The next row, or None at the end of a round; then a new round begins."""
         at = self._at
         if at >= row_count:
-            self._at = 0
-            self._moved.clear()
+            self.restart()
             return None
         pick = at + int(rng.random() * (row_count - at))
         row = self._moved.get(pick, pick)

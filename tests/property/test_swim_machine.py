@@ -1,9 +1,11 @@
 """Whatever the network says to a Swim, in whatever order, these hold."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from moot.gossip.errors import CommandError
 from moot.gossip.record import Address, Ticket
 from moot.gossip.swim import Status
 from moot.gossip.swim.events import JoinFinished, MemberGone, MemberJoined, SpreadFinished
@@ -107,10 +109,14 @@ class SwimMachine(RuleBasedStateMachine):
     def join(self, to: list[Address]) -> None:
         self.joins.add(self.desk.swim.join(self.desk.out.now, to))
 
+    @precondition(lambda self: not self.left)
     @rule(meta=st.binary(max_size=3))
     def set_meta(self, meta: bytes) -> None:
-        if not self.left:
+        if self.desk.swim.me.incarnation < 0xFFFF_FFFF:
             self.spreads.add(self.desk.swim.set_meta(self.desk.out.now, meta, 5.0))
+        else:
+            with pytest.raises(CommandError):
+                self.desk.swim.set_meta(self.desk.out.now, meta, 5.0)
 
     @rule()
     def leave(self) -> None:

@@ -1,11 +1,12 @@
 """A Swim on paper: effects as values to compare, and short ways to build what it hears."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
 
 from moot.gossip.config import LAN, SwimConfig
+from moot.gossip.counters import Counters
 from moot.gossip.record import Address, Ticket
 from moot.gossip.swim import Status, Swim, Timer
 from moot.gossip.swim.member import VERSIONS, Member
@@ -114,7 +115,7 @@ class Recorder:
         return [(packet.to, m) for packet in self.packets for m in packet.messages if isinstance(m, kind)]
 
 
-def size_of(message: Message) -> int:
+def sixty(message: Message) -> int:
     """A stand-in for the codec where sizes do not matter."""
     return 60
 
@@ -130,6 +131,8 @@ class Desk:
         me: str = "me",
         upper: Upper | None = None,
         meta: bytes = b"",
+        size_of: Callable[[Message], int] = sixty,
+        counters: Counters | None = None,
     ) -> None:
         self.out = Recorder()
         self.swim = Swim(
@@ -141,6 +144,7 @@ class Desk:
             rng=Random(seed),
             size_of=size_of,
             upper=upper or Solo(self.out),
+            counters=counters,
         )
         self.swim.start(0.0)
         self._tickets = 1_000_000

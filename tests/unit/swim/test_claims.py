@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from moot.gossip.config import LAN
+from moot.gossip.counters import Counters
+from moot.gossip.record import Address
 from moot.gossip.swim.claims import Verdict, weigh_alive, weigh_dead, weigh_suspect
+from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.events import (
     MemberGone,
     MemberJoined,
@@ -16,7 +19,7 @@ from moot.gossip.swim.events import (
     SuspicionLifted,
 )
 from moot.gossip.swim.member import Member, Status
-from moot.gossip.swim.messages import Dead, Suspect
+from moot.gossip.swim.messages import Alive, Dead, Suspect
 from tests.support.swim import Desk, address, alive, member
 
 A, S, D, L = Status.ALIVE, Status.SUSPECT, Status.DEAD, Status.LEFT
@@ -197,3 +200,93 @@ def test_addresses_outside_the_allowed_networks_are_not_taken() -> None:
     desk.hear(alive("c", 1, at=MOVED._replace(ip=bytes((127, 0, 1, 5)))), source=address(9))
     desk.hear(alive("d", 1, at=address(6)), source=MOVED._replace(ip=bytes((127, 3, 3, 3))))
     assert (desk.status("b"), desk.status("c"), desk.status("d")) == (A, None, None)
+
+
+def test_an_alive_about_us_with_news_that_is_not_ours_is_outbid() -> None:
+    desk = Desk()
+    desk.hear(alive("me", 4, at=address(1)))
+    assert desk.swim.me.incarnation == 5
+
+
+def test_after_leaving_we_still_hear_of_the_others() -> None:
+    desk = Desk()
+    desk.swim.leave(0.0, 5.0)
+    desk.hear(alive("b"), alive("me", 9, at=address(1)))
+    assert desk.status("b") is A
+    assert desk.swim.me.incarnation == 1
+
+
+def test_a_confirmation_is_passed_on_and_a_repeated_one_is_not() -> None:
+    desk = Desk(config=replace(LAN, probe_interval=1000.0))
+    desk.hear(*(alive(name) for name in "bcdef"))
+    desk.hear(Suspect(1, "b", "x"))
+    for expected in (True, False):
+        desk.run(2.0)
+        desk.out.packets.clear()
+        desk.hear(Suspect(1, "b", "y"))
+        desk.run(0.5)
+        assert any(claim.accuser == "y" for _, claim in desk.out.sent(Suspect)) is expected
+
+
+@pytest.mark.parametrize("ended_by", [alive("b", 2), Dead(1, "b", "z")])
+def test_no_timer_of_an_ended_suspicion_kills_later(ended_by: Alive | Dead) -> None:
+    desk = Desk(config=replace(LAN, probe_interval=1000.0))
+    desk.hear(*(alive(name) for name in "bcdef"))
+    desk.hear(Suspect(1, "b", "x"), Suspect(1, "b", "y"))
+    desk.hear(ended_by)
+    desk.hear(alive("b", 3))
+    while suspicions := [timer for timer in desk.out.timers if timer.kind is Timer.SUSPICION]:
+        desk.out.timers.remove(suspicions[0])
+        desk.swim.on_timer(suspicions[0].at, Timer.SUSPICION, suspicions[0].token)
+    assert desk.status("b") is A
+
+
+def test_a_second_suspicion_gets_its_whole_time_whatever_timers_the_first_left() -> None:
+    desk = Desk(config=replace(LAN, probe_interval=10.0, probe_timeout=5.0))
+    desk.hear(alive("b"), Suspect(1, "b", "x"))
+    desk.run(39)
+    desk.hear(alive("b", 2), Suspect(2, "b", "x"))
+    desk.run(39)
+    assert desk.status("b") is S
+    desk.run(2)
+    assert desk.status("b") is D
+
+
+def test_a_dead_members_name_is_free_only_after_the_reclaim_time() -> None:
+    desk = Desk(config=replace(LAN, dead_node_reclaim_time=10.0, gossip_to_the_dead_time=1000.0))
+    desk.hear(alive("b", 5), Dead(5, "b", "x"))
+    desk.run(9)
+    desk.hear(alive("b", 9, at=MOVED))
+    assert desk.status("b") is D
+    desk.run(2)
+    desk.hear(alive("b", 1, at=MOVED))
+    held = desk.swim.members.get("b")
+    assert held is not None
+    assert held.address == MOVED
+
+
+def test_the_networks_allowed_hold_for_new_members_and_new_addresses() -> None:
+    desk = Desk(config=replace(LAN, networks_allowed=("127.0.0.0/24",)))
+    inside, outside = address(5), Address(bytes((127, 0, 1, 5)), 7946)
+    source = address(9)
+    desk.hear(alive("b", 1, at=inside), Dead(1, "b", "b"), source=source)
+    desk.hear(alive("b", 2, at=outside), source=source)
+    assert desk.status("b") is L
+    desk.hear(alive("b", 2, at=address(6)), source=source)
+    assert desk.status("b") is A
+
+
+def test_new_versions_of_a_member_are_taken_over() -> None:
+    desk = Desk()
+    newer = bytes((1, 5, 2, 2, 5, 4))
+    desk.hear(alive("b", 1), alive("b", 2, versions=newer))
+    held = desk.swim.members.get("b")
+    assert held is not None
+    assert held.versions == newer
+
+
+def test_refutations_and_suspicions_are_counted() -> None:
+    counters = Counters()
+    desk = Desk(counters=counters)
+    desk.hear(alive("b"), Suspect(1, "b", "x"), Suspect(1, "me", "x"), Dead(9, "me", "x"))
+    assert (counters.suspicions, counters.refutations) == (1, 2)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from moot.gossip.config import LAN
+from moot.gossip.counters import Counters
 from moot.gossip.record import Address
 from moot.gossip.swim import Status
 from moot.gossip.swim.events import MemberForgotten, ProbeFailed, StreamPingOnly
@@ -92,13 +93,21 @@ def test_poor_health_stretches_the_next_probe() -> None:
 
 
 def test_an_ack_by_a_relay_saves_the_target_without_a_round_trip_time() -> None:
-    desk = Desk()
+    heard: list[float] = []
+
+    class Timing(Solo):
+        def on_rtt(self, now: float, member: object, rtt: float, payload: bytes, /) -> None:
+            heard.append(rtt)
+
+    out = Recorder()
+    desk = Desk(upper=Timing(out))
     ping = probing(desk, "b", "c")
     desk.run(0.7)
     desk.hear(Ack(ping.seq))
     desk.run(0.5)
     assert desk.status(ping.node) is Status.ALIVE
-    assert desk.out.took(ProbeFailed) == []
+    assert out.took(ProbeFailed) == []
+    assert heard == []
 
 
 def test_a_member_that_only_tcp_reaches_stays_alive_and_is_told() -> None:
@@ -244,3 +253,33 @@ def test_every_member_is_probed_once_per_pass() -> None:
             desk.hear(Ack(ping.seq))
         desk.out.packets.clear()
     assert sorted(probed[:20]) == sorted(names)
+
+
+@pytest.mark.parametrize(("protocol_max", "wants"), [(3, False), (4, True), (5, True)])
+def test_nacks_are_asked_only_of_who_knows_them(protocol_max: int, wants: bool) -> None:
+    desk = Desk()
+    versions = bytes((1, protocol_max, 2, 2, 5, 5))
+    desk.hear(alive("b", versions=versions), alive("c", versions=versions))
+    desk.run(1.6)
+    assert {request.nack for _, request in desk.out.sent(IndirectPing)} == {wants}
+
+
+@pytest.mark.parametrize(("protocol_max", "dials"), [(2, 0), (3, 1)])
+def test_tcp_pings_go_only_to_who_knows_them(protocol_max: int, dials: int) -> None:
+    desk = Desk()
+    desk.hear(alive("b", versions=bytes((1, protocol_max, 2, 2, 5, 5))))
+    while not desk.out.sent(Ping):
+        desk.run(0.1)
+    desk.run(0.6)
+    assert len(desk.out.streams) == dials
+
+
+def test_probes_are_counted() -> None:
+    counters = Counters()
+    desk = Desk(counters=counters)
+    probing(desk, "b")
+    assert (counters.probes, counters.probes_failed) == (1, 0)
+    desk.run(0.95)
+    assert counters.probes == 1
+    desk.run(0.1)
+    assert counters.probes_failed == 1

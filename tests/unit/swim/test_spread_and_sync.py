@@ -108,7 +108,7 @@ def test_tables_whose_versions_do_not_fit_are_not_merged() -> None:
         ([member("b")], True),
         ([member("b", versions=bytes((1, 5, 2, 2, 5, 4)))], True),
         ([member("b", versions=bytes((1, 5, 2, 2, 4, 5)))], False),
-        ([member("b", status=Status.DEAD, versions=b"")], False),
+        ([member("b", status=Status.DEAD, versions=bytes((1, 5, 0, 2, 5, 5)))], False),
         ([member("b", status=Status.LEFT, versions=bytes((1, 5, 6, 2, 5, 5)))], False),
     ],
 )
