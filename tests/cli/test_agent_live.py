@@ -44,7 +44,7 @@ def test_the_start_block_names_all_addresses_for_people() -> None:
     process = subprocess.Popen([*MOOT, "agent", "--node", "a", *ports], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        block = []
+        block: list[str] = []
         while not any(line.startswith("==> moot agent started!") for line in block):
             block.append(process.stdout.readline())
     finally:

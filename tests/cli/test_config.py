@@ -194,7 +194,7 @@ def test_a_mistake_in_a_file_is_told_with_file_and_key(tmp_path: Path, tree: obj
 )
 def test_a_mistake_in_a_flag_is_told_in_words(tmp_path: Path, flags: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        loaded(tmp_path, **flags)
+        loaded(tmp_path, dev=False, **flags)
     assert words in str(caught.value)
 
 
