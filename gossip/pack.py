@@ -292,6 +292,15 @@ class Cursor:
         step: Callable[[], None] = self._unpacker.skip
         self._run(step, sys.maxsize)
 
+    def raw(self) -> bytes:
+        """The next object, of whatever size, as the bytes it is written in. For closed cursors only.
+
+        So a fault inside it spoils nothing that follows.
+        """
+        start = self._mark
+        self.skip()
+        return self._pending[start : self._mark]
+
     def _header(self) -> tuple[int, bool]:
         """How many entries the next container has, and whether it is a map. Consumes the header only."""
         for step, is_map in ((self._unpacker.read_map_header, True), (self._unpacker.read_array_header, False)):

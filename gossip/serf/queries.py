@@ -16,7 +16,8 @@ class Queries:
     """The query clock and the ring of recent queries."""
 
     def __init__(self, size: int) -> None:
-        self._ring: Ring[int] = Ring(size, BUDGET_BYTES)
+        # nobody is ever sent this ring, so one slot of it may take it all
+        self._ring: Ring[int] = Ring(size, BUDGET_BYTES, BUDGET_BYTES // COST_BYTES, BUDGET_BYTES)
 
     @property
     def clock(self) -> LamportClock:

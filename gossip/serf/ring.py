@@ -29,15 +29,18 @@ class Ring(Generic[K]):
     Deviation: the reference bounds the number of slots but not what is in one, so that a peer which repeats
     a Lamport time can fill the memory and every push/pull. Here the whole ring has a budget in bytes.
     When it is used up the oldest slots go and the window begins above them: better to miss what is late
-    than to deliver it twice.
+    than to deliver it twice. And one slot takes `slot_keys` keys and `slot_budget` bytes at most, further
+    ones are dropped: a push/pull with more in one slot is refused by whoever bounds what he reads, as we do.
     """
 
-    def __init__(self, size: int, budget: int) -> None:
+    def __init__(self, size: int, budget: int, slot_keys: int, slot_budget: int) -> None:
         self.clock = LamportClock()
         self.minimum = 0
         """What is older than this Lamport time is not taken."""
         self._size = size
         self._budget = budget
+        self._slot_keys = slot_keys
+        self._slot_budget = min(slot_budget, budget)
         self._cost = 0
         self._slots: dict[int, Slot[K]] = {}
         """By Lamport time modulo size; only those in use, as most nodes never see an event."""
@@ -52,11 +55,11 @@ class Ring(Generic[K]):
         index = ltime % self._size
         slot = self._slots.get(index)
         if slot is None or slot.ltime != ltime:
-            if cost > self._budget:
+            if cost > self._slot_budget:
                 return False
             self._drop(index)
             slot = self._slots[index] = Slot(ltime)
-        elif key in slot.keys:
+        elif key in slot.keys or len(slot.keys) >= self._slot_keys or slot.cost + cost > self._slot_budget:
             return False
         slot.keys[key] = None
         slot.cost += cost

@@ -2,22 +2,27 @@
 
 from collections.abc import Sequence
 
+from moot.gossip.pack import text_size
 from moot.gossip.serf.lamport import LamportClock
 from moot.gossip.serf.messages import EventSlot, UserEvent
 from moot.gossip.serf.ring import Ring
 
-BUDGET_BYTES = 8 * 1024 * 1024
-"""Most that the ring keeps: all 512 slots with an event of the largest legal size (9216) are 4.5 MiB, and
-the push/pull that carries the ring must stay below 20 MiB."""
+BUDGET_BYTES = 4736 * 1024
+"""Most that the ring keeps: all 512 slots with an event of the largest legal size (9216) are a little less. For
+the push/pull that carries the ring must stay below 20 MiB, of which Swim's members and Serf's have the others."""
+SLOT_EVENTS_MAX = 1000
+"""Most events with one Lamport time: a reader of push/pulls here takes no array above 1,024."""
+SLOT_BUDGET_BYTES = 400 * 1024
+"""Most bytes of events with one Lamport time: a reader of push/pulls here takes no slot above 512 KiB."""
 COST_BYTES = 64
-"""What an event takes besides its name and payload, about."""
+"""What an event takes besides its name and payload; in a push/pull it is less than half of that."""
 
 
 class UserEvents:
     """The event clock and the ring of recent events."""
 
     def __init__(self, size: int) -> None:
-        self._ring: Ring[tuple[str, bytes]] = Ring(size, BUDGET_BYTES)
+        self._ring: Ring[tuple[str, bytes]] = Ring(size, BUDGET_BYTES, SLOT_EVENTS_MAX, SLOT_BUDGET_BYTES)
 
     @property
     def clock(self) -> LamportClock:
@@ -30,7 +35,7 @@ class UserEvents:
 
     def take(self, event: UserEvent) -> bool:
         """Witness and record an event. True when it is new: then it is delivered and passed on."""
-        cost = COST_BYTES + len(event.name) + len(event.payload)
+        cost = COST_BYTES + text_size(event.name) + len(event.payload)
         return self._ring.take(event.ltime, (event.name, event.payload), cost)
 
     def slots(self) -> Sequence[EventSlot]:

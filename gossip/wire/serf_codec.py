@@ -48,6 +48,8 @@ from moot.gossip.serf.messages import (
 )
 from moot.gossip.wire.limits import EVENT_SLOT_MAX, EVENT_SLOTS_MAX, NAME_MAX, NODES_MAX
 
+PUSH_PULL: Final = 2
+"""The type byte of Serf's part of a push/pull."""
 COORDINATE_VERSION: Final = 1
 COORDINATE_DIMENSIONS: Final = 8
 
@@ -58,10 +60,15 @@ def encode_serf(message: object) -> bytes:
     return kind + write(message)
 
 
-def decode_serf(data: bytes) -> SerfMessage:
-    """The Serf message that begins with its type byte. An unknown type gives Unknown. Raises WireError."""
+def decode_serf(data: bytes, faults: list[WireError] | None = None) -> SerfMessage:
+    """The Serf message that begins with its type byte. An unknown type gives Unknown. Raises WireError.
+
+    Event slots of a push/pull that cannot be read are left out; the first such fault is added to `faults`.
+    """
     if not data:
         raise WireError("empty", "a user message without bytes")
+    if data[0] == PUSH_PULL:
+        return _read_push_pull(data[1:], [] if faults is None else faults)
     read = _READ.get(data[0])
     if read is None:
         return Unknown(data[0])
@@ -325,7 +332,24 @@ def _slot_of(value: object) -> EventSlot | None:
     return EventSlot(u64(fields, b"LTime"), list_of(fields.get(b"Events"), _event_of))
 
 
-def _read_push_pull(body: bytes) -> SerfPushPull:
+def _read_slots(cursor: Cursor, faults: list[WireError]) -> list[EventSlot | None]:
+    """The event ring. Whoever gets one bad slot into it must not thereby silence the rest of the state."""
+    slots: list[EventSlot | None] = []
+    first: WireError | None = None
+    for _ in range(cursor.entries(EVENT_SLOTS_MAX, pairs=False)):
+        raw = cursor.raw()
+        try:
+            if len(raw) > EVENT_SLOT_MAX:
+                raise LimitExceeded("slot", f"an event slot of {len(raw)} bytes")
+            slots.append(_slot_of(unpack(raw)))
+        except WireError as fault:
+            first = first or fault
+    if first is not None:
+        faults.append(first)
+    return slots
+
+
+def _read_push_pull(body: bytes, faults: list[WireError]) -> SerfPushPull:
     """Up to 20 MiB from a stream: read piece by piece, so that no length in it is believed."""
     cursor = Cursor(body, closed=True)
     clocks = {b"LTime": 0, b"EventLTime": 0, b"QueryLTime": 0}
@@ -341,8 +365,7 @@ def _read_push_pull(body: bytes) -> SerfPushPull:
         elif key == b"LeftMembers":
             left = [_name_of(cursor.value()) for _ in range(cursor.entries(NODES_MAX, pairs=False))]
         elif key == b"Events":
-            count = cursor.entries(EVENT_SLOTS_MAX, pairs=False)
-            events = [_slot_of(cursor.value(EVENT_SLOT_MAX)) for _ in range(count)]
+            events = _read_slots(cursor, faults)
         else:
             cursor.skip()
     return SerfPushPull(clocks[b"LTime"], status_ltimes, left, clocks[b"EventLTime"], events, clocks[b"QueryLTime"])
@@ -404,7 +427,6 @@ def decode_coordinate(payload: bytes) -> Coordinate | None:
 _TABLE: Final[tuple[tuple[int, type, Callable[[bytes], Any], Callable[[Any], bytes]], ...]] = (
     (0, LeaveIntent, _read_leave, _write_leave),
     (1, JoinIntent, _read_join, _write_join),
-    (2, SerfPushPull, _read_push_pull, _write_push_pull),
     (3, UserEvent, _read_user_event, _write_user_event),
     (4, Query, _read_query, _write_query),
     (5, QueryResponse, _read_query_response, _write_query_response),
@@ -414,4 +436,7 @@ _TABLE: Final[tuple[tuple[int, type, Callable[[bytes], Any], Callable[[Any], byt
     (9, Relay, _read_relay, _write_relay),
 )
 _READ: Final = {kind: read for kind, _, read, _ in _TABLE}
-_WRITE: Final = {cls: (bytes((kind,)), write) for kind, cls, _, write in _TABLE}
+_WRITE: Final[dict[type, tuple[bytes, Callable[[Any], bytes]]]] = {
+    SerfPushPull: (bytes((PUSH_PULL,)), _write_push_pull),
+    **{cls: (bytes((kind,)), write) for kind, cls, _, write in _TABLE},
+}

@@ -63,7 +63,7 @@ class StreamReader:
         self.kind = -1
         """The type byte of the message once `unwrapped`, else -1."""
         self.errors: list[WireError] = []
-        """Faults that did not spoil the message: members that were left out, a state that cannot be read."""
+        """Faults that did not spoil the message: members or events left out, a state that cannot be read."""
 
     @property
     def need(self) -> int:
@@ -207,7 +207,7 @@ class StreamReader:
     def _state(self, raw: bytes) -> SerfPushPull | None:
         """The layer above's part. One that cannot be read is noted; members count without it all the same."""
         try:
-            state = decode_serf(raw)
+            state = decode_serf(raw, self.errors)
         except WireError as error:
             self.errors.append(error)
             return None

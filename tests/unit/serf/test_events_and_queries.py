@@ -18,7 +18,7 @@ from moot.gossip.serf.messages import (
     UserEvent,
 )
 from moot.gossip.serf.ring import Ring
-from moot.gossip.serf.user_events import BUDGET_BYTES, UserEvents
+from moot.gossip.serf.user_events import BUDGET_BYTES, SLOT_BUDGET_BYTES, SLOT_EVENTS_MAX, UserEvents
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import User
 from tests.support.serf import SerfDesk, push_pull
@@ -82,7 +82,7 @@ def test_an_incredible_event_time_is_refused() -> None:
 
 
 def test_the_ring_forgets_its_oldest_slots_rather_than_grow() -> None:
-    ring: Ring[int] = Ring(512, 100)
+    ring: Ring[int] = Ring(512, 100, 9, 100)
     assert all(ring.take(ltime, 0, 40) for ltime in (10, 11))
     assert ring.take(12, 0, 40)
     assert [slot.ltime for slot in ring.used()] == [11, 12]
@@ -91,24 +91,50 @@ def test_the_ring_forgets_its_oldest_slots_rather_than_grow() -> None:
 
 
 def test_what_is_older_than_all_in_a_full_ring_is_dropped() -> None:
-    ring: Ring[int] = Ring(512, 100)
+    ring: Ring[int] = Ring(512, 100, 9, 100)
     assert all(ring.take(ltime, 0, 50) for ltime in (10, 11))
     assert not ring.take(9, 0, 50)
     assert [slot.ltime for slot in ring.used()] == [10, 11]
 
 
 def test_what_is_larger_than_the_whole_ring_is_dropped() -> None:
-    ring: Ring[int] = Ring(512, 100)
+    ring: Ring[int] = Ring(512, 100, 9, 100)
     assert not ring.take(10, 0, 101)
     assert list(ring.used()) == []
 
 
-def test_a_flood_of_events_at_one_time_stays_within_the_budget() -> None:
+def test_a_full_slot_takes_no_more_keys_and_keeps_those_it_has() -> None:
+    ring: Ring[int] = Ring(512, 1000, 3, 100)
+    assert [ring.take(10, key, 10) for key in range(5)] == [True, True, True, False, False]
+    assert ring.take(11, 3, 10)
+    assert [ring.take(12, key, 40) for key in range(4)] == [True, True, False, False]
+    assert ring.take(12, 4, 20)
+    assert not ring.take(13, 0, 101)
+    assert [(slot.ltime, list(slot.keys), slot.cost) for slot in ring.used()] == [
+        (10, [0, 1, 2], 30),
+        (11, [3], 10),
+        (12, [0, 1, 4], 100),
+    ]
+    assert ring.clock.time == 14
+
+
+def test_a_flood_of_events_stays_within_the_budgets() -> None:
     held = UserEvents(512)
     for number in range(3000):
-        held.take(UserEvent(7, "flood", number.to_bytes(4, "big") * 2304))
-    kept = sum(len(payload) for slot in held.slots() for _, payload in slot.events)
-    assert kept <= BUDGET_BYTES
+        held.take(UserEvent(7 + number // 100, "flood", number.to_bytes(4, "big") * 2304))
+    kept = [sum(len(payload) for _, payload in slot.events) for slot in held.slots()]
+    assert sum(kept) <= BUDGET_BYTES
+    assert max(kept) <= SLOT_BUDGET_BYTES
+
+
+def test_an_event_that_a_push_pull_could_not_carry_is_not_passed_on_either() -> None:
+    desk = SerfDesk()
+    desk.event(5, payload=bytes(SLOT_BUDGET_BYTES))
+    assert events(desk) == []
+    assert desk.gossip() == []
+    for number in range(SLOT_EVENTS_MAX + 1):
+        desk.event(6, str(number))
+    assert [name for _, name, _ in events(desk)] == [str(number) for number in range(SLOT_EVENTS_MAX)]
 
 
 def test_a_query_is_seen_once_by_time_and_number() -> None:

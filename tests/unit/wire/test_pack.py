@@ -8,6 +8,7 @@ import pytest
 
 from moot.gossip.errors import LimitExceeded, WireError
 from moot.gossip.pack import (
+    ARRAY_MAX,
     SLICE,
     Cursor,
     Fields,
@@ -29,6 +30,7 @@ from moot.gossip.pack import (
     unpack_first,
 )
 from moot.gossip.serf.messages import ConflictResponse, EventSlot, SerfPushPull
+from moot.gossip.wire.limits import EVENT_SLOT_MAX
 from moot.gossip.wire.serf_codec import decode_serf
 
 Reader = Callable[[Fields, bytes], object]
@@ -192,8 +194,8 @@ def test_the_state_of_serf_may_come_as_an_array_and_with_unheard_fields() -> Non
         {"StatusLTimes": {"n" * 1025: 1}},
         {"LeftMembers": [5]},
         {"LeftMembers": {"a": 1}},
-        {"Events": [5]},
-        {"Events": [{"Events": [{"Payload": 5}]}]},
+        {"Events": {"a": 1}},
+        {"Events": 5},
         [1, 2],
         "text",
     ],
@@ -201,6 +203,25 @@ def test_the_state_of_serf_may_come_as_an_array_and_with_unheard_fields() -> Non
 def test_a_state_with_a_wrong_field_is_refused_whole(body: object) -> None:
     with pytest.raises(WireError):
         decode_serf(b"\x02" + pack(body))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        5,
+        {"LTime": -1},
+        {"Events": [{"Payload": 5}]},
+        {"LTime": 3, "Events": [{"Name": str(number)} for number in range(ARRAY_MAX + 1)]},
+        {"LTime": 3, "Events": [{"Name": "x", "Payload": bytes(EVENT_SLOT_MAX)}]},
+    ],
+)
+def test_an_event_slot_that_cannot_be_read_is_left_out_and_told_once(bad: object) -> None:
+    good = {"LTime": 2, "Events": [{"Name": "deploy", "Payload": b"v1"}]}
+    faults: list[WireError] = []
+    body = {"EventLTime": 9, "Events": [bad, good, bad, None], "LTime": 7, "StatusLTimes": {"a": 6}}
+    state = decode_serf(b"\x02" + pack(body), faults)
+    assert state == SerfPushPull(7, {"a": 6}, [], 9, [EventSlot(2, [("deploy", b"v1")]), None], 0)
+    assert len(faults) == 1
 
 
 def test_a_conflict_member_with_tags_that_are_none_is_refused() -> None:
