@@ -1,7 +1,7 @@
 """PruneMemory: whom an operator had forgotten, for a while, so that nobody brings them back by hearsay.
 
-The reference forgets a pruned member at once. A peer that missed the prune still lists it as alive, and the
-next push/pull revives it everywhere: the zombie that operators know. We remember the name, and refuse
+Deviation: the reference forgets a pruned member at once. A peer that missed the prune still lists it as alive,
+and the next push/pull revives it everywhere: the zombie that operators know. We remember the name, and refuse
 claims that are no newer than the prune; and a peer whose push/pull shows that it missed the prune is told
 again, for gossip does not always reach everybody. A member that is really there comes back by any of three
 ways: with a higher incarnation, with a newer join intent, or by answering when we ask it (`revival`).

@@ -3,6 +3,7 @@
 import pytest
 
 from moot.gossip.config import LAN, SerfConfig
+from moot.gossip.record import Address
 from moot.gossip.serf import MemberStatus
 from moot.gossip.serf.events import CommandDone
 from moot.gossip.serf.messages import JoinIntent, LeaveIntent
@@ -11,7 +12,7 @@ from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Status
 from moot.gossip.swim.messages import Ack, Ping
 from tests.support.serf import SerfDesk, push_pull
-from tests.support.swim import Opened, alive, member
+from tests.support.swim import Opened, address, alive, member
 
 ALIVE, LEAVING, LEFT, FAILED = MemberStatus.ALIVE, MemberStatus.LEAVING, MemberStatus.LEFT, MemberStatus.FAILED
 PATIENCE = 6.0
@@ -175,6 +176,56 @@ def test_a_zombie_that_does_not_answer_stays_forgotten_and_may_be_asked_for_agai
         assert len(questions(desk)) == round_count
         desk.serf.on_stream_failed(desk.now, questions(desk)[-1].ticket, "refused")
         assert desk.status("b") is None
+
+
+HERE, FORGED, OTHER = address(2), address(3), address(4)
+
+
+def asked(desk: SerfDesk) -> list[Address]:
+    return [question.to for question in questions(desk)]
+
+
+def test_a_forged_claim_does_not_keep_the_true_address_from_being_asked() -> None:
+    desk = pruned_desk()
+    desk.hear(alive("b", 1, at=FORGED), alive("b", 1, at=OTHER), alive("b", 1, at=HERE), alive("b", 1, at=FORGED))
+    desk.run(1.0)
+    assert asked(desk) == [FORGED]
+    desk.hear(alive("b", 1, at=FORGED))
+    desk.serf.on_stream_failed(desk.now, questions(desk)[-1].ticket, "timeout")
+    desk.hear(alive("b", 1, at=FORGED))
+    desk.run(1.0)
+    assert asked(desk) == [FORGED, HERE]
+    desk.serf.on_stream_reply(desk.now, questions(desk)[-1].ticket, Ack(questions(desk)[-1].ticket))
+    assert desk.held("b").address == HERE
+    desk.run(1.0)
+    assert len(questions(desk)) == 2
+
+
+def test_without_another_claim_only_one_more_address_is_asked() -> None:
+    desk = pruned_desk()
+    desk.hear(alive("b", 1, at=FORGED), alive("b", 1, at=OTHER), alive("b", 1, at=HERE))
+    for _ in range(3):
+        desk.run(1.0)
+        desk.serf.on_stream_failed(desk.now, questions(desk)[-1].ticket, "refused")
+        if len(questions(desk)) == 2:
+            break
+    desk.run(1.0)
+    assert asked(desk) == [FORGED, HERE]
+    assert desk.status("b") is None
+
+
+def test_who_is_back_before_we_ask_is_not_asked_at_the_other_address_later() -> None:
+    desk = pruned_desk()
+    desk.hear(alive("b", 3, at=FORGED), alive("b", 3, at=HERE), alive("b", 4, at=HERE))
+    desk.run(1.0)
+    desk.dies("b")
+    desk.leave_intent("b", 20, prune=True)
+    desk.serf.swim.members.drop("b")
+    desk.hear(alive("b", 4, at=OTHER))
+    desk.run(1.0)
+    desk.serf.on_stream_failed(desk.now, questions(desk)[-1].ticket, "refused")
+    desk.run(1.0)
+    assert asked(desk) == [OTHER]
 
 
 def test_a_wrong_answer_brings_nobody_back() -> None:
