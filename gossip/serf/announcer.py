@@ -51,7 +51,11 @@ class Announcer:
             self._outbox.put(now, self._outbox.intents, User(intent))
 
     def refute(self, now: float) -> None:
-        """Somebody says that we leave: contradict, once per gossip round however often it is said."""
+        """Somebody says that we leave: contradict, once per gossip round however often it is said.
+
+        Deviation: the reference answers every such intent with an intent of its own, at once, so that a flood
+        of them makes a flood of ours. One that is later than all of them contradicts them all.
+        """
         if not self._refuting:
             self._refuting = True
             self._alarms.set(self._refute_after, Timer.REFUTE_INTENT, self._refute_due)

@@ -59,6 +59,9 @@ class Serf:
     the pool. Commands answer at once with a ticket; JoinDone and CommandDone carry it when they are over.
     """
 
+    _in_reply = False
+    """Whether what Swim is working on is a reply on a stream that we opened."""
+
     def __init__(
         self,
         *,
@@ -181,8 +184,10 @@ class Serf:
         """The reply on a stream that we opened."""
         if self._revival.owns(ticket):
             self._revival.on_stream_end(now, ticket, message)
-        else:
-            self.swim.on_stream_reply(now, ticket, message)
+            return
+        self._in_reply = True
+        self.swim.on_stream_reply(now, ticket, message)
+        self._in_reply = False
 
     def on_stream_failed(self, now: float, ticket: Ticket, reason: str) -> None:
         """A stream that we opened came to nothing."""
@@ -313,13 +318,19 @@ class Serf:
         """The peer's part. What is no Serf state is ignored, as the reference does."""
         if not isinstance(state, SerfPushPull):
             return
+        clocks = (
+            (self._membership.clock, state.ltime),
+            (self._events.clock, state.event_ltime),
+            (self._queries.clock, state.query_ltime),
+        )
+        if join and self._in_reply and self._joins:
+            # we were told to join these; a mere reconnect may be answered by whoever made up a failed member
+            for clock, ltime in clocks:
+                clock.catch_up(ltime)
         for intent in self._membership.merge(now, state):
             if not self._revival.is_asking(intent.node):
                 self._outbox.put(now, self._outbox.intents, User(intent), name=intent.node)
-        for clock, ltime in (
-            (self._events.clock, state.event_ltime),
-            (self._queries.clock, state.query_ltime),
-        ):
+        for clock, ltime in clocks[1:]:
             if ltime > 0 and clock.believes(ltime):
                 clock.witness(ltime - 1)
         if join and any(self._joins.values()):
@@ -334,7 +345,7 @@ class Serf:
         return self._guard(members) if self._guard is not None else None
 
     def guard_alive(self, member: Member, /) -> str | None:
-        """Whether this one may be a member, and does not merely linger after it was pruned."""
+        """Whether this one may be a member, can be listed, and does not merely linger after it was pruned."""
         if member.name == self.name:
             return None
         if self._guard is not None:
@@ -346,6 +357,8 @@ class Serf:
         if self._membership.pruned.refuses(member):
             self._revival.consider(member)
             return f"member '{member.name}' was pruned"
+        if not self._membership.has_room(member.name):
+            return f"no room to list member '{member.name}'"
         return None
 
     def ack_payload(self) -> bytes:

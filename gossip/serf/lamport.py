@@ -8,6 +8,16 @@ Deviation: a value is refused, with the message that carries it, when it is more
 steps a second), yet a pool that was driven there goes on working, because whatever lies a little above
 such a clock is good again; pushing it from there to the end takes 2**39 hostile messages. A plain ceiling
 would be a cliff: one message that is just below it would silence the whole pool.
+
+Two such messages, however, put a pool beyond what a new member believes. So a member that joins takes over
+the clocks of the pool that it asked to let it in, whatever they show (`catch_up`).
+
+What remains. Whoever answers a join decides where the clocks of the one joining stand, up to the end of
+uint64; the pool then does not believe that member, nor those who join through it, until they restart. And
+who neither joined nor heard of the leaps (it was cut off meanwhile, or was itself joined by a member of the
+pool) goes on without the pool's intents: it lists those who leave as failed, until it joins or restarts.
+Catching up by every push/pull would spare it that, but then a single hostile one would do to the whole pool
+what now takes 2**39 messages.
 """
 
 LTIME_MAX = 2**64 - 1
@@ -32,6 +42,10 @@ class LamportClock:
         """One step on; answers the new time. Stands still at the end of uint64 instead of wrapping."""
         self.time = min(self.time + 1, LTIME_MAX)
         return self.time
+
+    def catch_up(self, heard: int) -> None:
+        """Be no earlier than the pool that we join, even if its time is not one we would believe."""
+        self.time = max(self.time, min(heard, LTIME_MAX))
 
     def witness(self, heard: int) -> None:
         """Move ahead of a value that was heard; one that is not believed changes nothing."""

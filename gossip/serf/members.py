@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterator, Mapping
 
+from moot.gossip.pack import text_size
 from moot.gossip.record import Address, message
 from moot.gossip.serf.tags import decode_tags
 from moot.gossip.swim.member import Member
@@ -57,6 +58,16 @@ class SerfMember:
         return SerfMember(record or self.record, status, self.ltime if ltime is None else ltime, gone_at)
 
 
+ENTRY_BYTES = 16
+"""What a push/pull takes for a name besides the name: its own length and the member's Lamport time."""
+_GONE = (MemberStatus.FAILED, MemberStatus.LEFT)
+
+
+def entry_size(name: str) -> int:
+    """At most so many bytes of a push/pull are due to a name that is listed once."""
+    return ENTRY_BYTES + text_size(name)
+
+
 class SerfTable:
     """Everybody Serf knows, ourselves included, whatever their status; failed and left ones also listed apart.
 
@@ -69,6 +80,11 @@ class SerfTable:
         self._left: dict[str, None] = {}
         self.alive_count = 0
         """How many have the status ALIVE; a leaving one has not."""
+        self.size = 0
+        """Bytes that a push/pull takes for all of them at most. Those that are gone count twice: a failed one
+        may be declared to have left at any time, and who left is named in two places."""
+        self.live_size = 0
+        """How many of these bytes are of those who are ALIVE or LEAVING."""
         self.version = 0
         """Grows with every change."""
 
@@ -122,6 +138,7 @@ class SerfTable:
         return held
 
     def _list(self, member: SerfMember) -> None:
+        self._weigh(member, 1)
         if member.status is MemberStatus.ALIVE:
             self.alive_count += 1
         elif member.status is MemberStatus.FAILED:
@@ -130,7 +147,16 @@ class SerfTable:
             self._left[member.name] = None
 
     def _unlist(self, member: SerfMember) -> None:
+        self._weigh(member, -1)
         if member.status is MemberStatus.ALIVE:
             self.alive_count -= 1
         self._failed.pop(member.name, None)
         self._left.pop(member.name, None)
+
+    def _weigh(self, member: SerfMember, sign: int) -> None:
+        size = sign * entry_size(member.name)
+        if member.status in _GONE:
+            self.size += 2 * size
+        else:
+            self.size += size
+            self.live_size += size

@@ -10,13 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from moot.gossip.serf.events import MemberChange, MemberEvent, MemberLeaving
 from moot.gossip.serf.intents import RecentIntents, Verdict, weigh_join, weigh_leave
 from moot.gossip.serf.lamport import LamportClock
-from moot.gossip.serf.members import MemberStatus, SerfMember, SerfTable
+from moot.gossip.serf.members import MemberStatus, SerfMember, SerfTable, entry_size
 from moot.gossip.serf.messages import JoinIntent, LeaveIntent, SerfPushPull
 from moot.gossip.serf.prune import Pruned, PruneMemory
 from moot.gossip.serf.state import State
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Member, Status
 from moot.gossip.swim.table import MEMBERS_MAX
+
+TABLE_BYTES_MAX = 3328 * 1024
+"""Most that our part of a push/pull may take for members: 80,000 names of 26 bytes. With the event ring's
+4.6 MiB and Swim's 12 MiB it stays below the 20 MiB that a peer accepts."""
 
 
 class Membership:
@@ -51,8 +55,6 @@ class Membership:
         """A member is there that was not (serf.go handleNodeJoin)."""
         name = record.name
         held = self.table.get(name)
-        if held is None:
-            self._make_room()
         pruned = self.pruned.pop(name)
         intent = self.recent.pop(name)
         if held is not None:
@@ -61,10 +63,12 @@ class Membership:
             status = MemberStatus.LEAVING if intent.leave else MemberStatus.ALIVE
             member = SerfMember(record, status, intent.ltime)
         else:
-            # the intent that pruned it may still go round, and must not make it leave again
+            # Deviation: in the reference a pruned member that comes back while the intent that pruned it still
+            # goes round is leaving everywhere, until it sends a newer join intent; it may never do so
             member = SerfMember(record, MemberStatus.ALIVE, pruned.ltime if pruned is not None else 0)
         self._cancel_prune(name)
         self._change(MemberChange.JOIN, member)
+        self._make_room()
 
     def updated(self, now: float, record: Member) -> None:
         """A member changed its tags (serf.go handleNodeUpdate)."""
@@ -85,6 +89,7 @@ class Membership:
             self._change(MemberChange.LEAVE, held.became(MemberStatus.LEFT, gone_at=now, record=record))
         elif held.status is MemberStatus.ALIVE:
             self._change(MemberChange.FAILED, held.became(MemberStatus.FAILED, gone_at=now, record=record))
+        self._make_room()
 
     # what members and operators say
 
@@ -141,7 +146,9 @@ class Membership:
         becomes left here, too. Deviation: one that left here already is let be; in the reference every
         push/pull raises its Lamport time, on both sides in turn, for as long as it is listed.
 
-        Answers the intents to gossip again, because the peer has missed that a member was pruned.
+        Answers the intents to gossip again, because the peer has missed that a member was pruned. Deviation:
+        the reference gossips nothing because of a push/pull, so that whom the prune did not reach keeps the
+        member, and lists it for others, until it is reaped there.
         """
         if remote.ltime > 0 and self._believes(remote.ltime):
             self.clock.witness(remote.ltime - 1)
@@ -213,6 +220,16 @@ class Membership:
 
     # the rest
 
+    def has_room(self, name: str) -> bool:
+        """Whether that one could be listed as there, even if nobody could be forgotten for it.
+
+        Deviation: the reference lists everybody, see `_make_room`.
+        """
+        held = self.table.get(name)
+        if held is not None and held.status in (MemberStatus.ALIVE, MemberStatus.LEAVING):
+            return True
+        return self.table.live_size + entry_size(name) <= TABLE_BYTES_MAX
+
     def _believes(self, ltime: int) -> bool:
         if self.clock.believes(ltime):
             return True
@@ -240,14 +257,17 @@ class Membership:
         return self.recent.keep(now, name, leave, ltime)
 
     def _make_room(self) -> None:
-        """Before somebody new is listed.
+        """Forget who is longest gone, while there are too many or their names are too long.
 
-        Deviation: the reference lists as many as ever die within a day, so that made-up names fill its memory.
-        Those who are there are bounded by Swim.
+        Deviation: the reference lists as many as ever die within a day, so that made-up names fill its memory
+        and make its push/pulls longer than a peer accepts. For those who are there see `has_room`.
         """
-        gone = self.table.longest_gone() if len(self.table) >= MEMBERS_MAX else None
-        if gone is not None and gone != self._name:
-            self._effects.notify(MemberEvent(MemberChange.REAP, self.table.remove(gone)))
+        table = self.table
+        while len(table) > MEMBERS_MAX or table.size > TABLE_BYTES_MAX:
+            gone = table.longest_gone()
+            if gone is None or gone == self._name:
+                return
+            self._effects.notify(MemberEvent(MemberChange.REAP, table.remove(gone)))
 
     def _reveal(self, name: str, ltime: int) -> bool:
         """List a member again that was pruned while it was there all the time.
@@ -257,6 +277,8 @@ class Membership:
         """
         record = self._swim.members.get(name)
         if record is None or record.status > Status.SUSPECT or self.table.get(name) is not None:
+            return False
+        if not self.has_room(name):
             return False
         self._change(MemberChange.JOIN, SerfMember(record, MemberStatus.ALIVE, ltime))
         return True

@@ -10,6 +10,7 @@ from moot.gossip.errors import CommandError
 from moot.gossip.serf import MemberStatus, SerfState
 from moot.gossip.serf.events import CommandDone, MemberChange, MemberEvent, UserEventReceived
 from moot.gossip.serf.lamport import LEAP, LTIME_MAX
+from moot.gossip.serf.members import entry_size
 from moot.gossip.serf.messages import EventSlot
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Member, Status
@@ -159,6 +160,10 @@ class SerfMachine(RuleBasedStateMachine):
         assert int(stats["left"]) == counted[MemberStatus.LEFT]
         told = self.serf._membership
         assert told.table.alive_count == counted[MemberStatus.ALIVE]
+        gone = (MemberStatus.FAILED, MemberStatus.LEFT)
+        weights = [(member.status in gone, entry_size(member.name)) for member in self.serf.members()]
+        assert told.table.size == sum(size * (1 + is_gone) for is_gone, size in weights)
+        assert told.table.live_size == sum(size for is_gone, size in weights if not is_gone)
         assert dict(told.status_ltimes()) == {member.name: member.ltime for member in self.serf.members()}
         assert set(told.left_members()) == {
             member.name for member in self.serf.members() if member.status is MemberStatus.LEFT

@@ -46,6 +46,16 @@ def test_a_pool_that_was_driven_high_goes_on_believing_itself() -> None:
     assert other.time == driven.time + 1
 
 
+def test_a_clock_catches_up_with_a_time_it_would_not_believe_and_never_goes_back() -> None:
+    clock = LamportClock()
+    clock.catch_up(2**63 + 2 * LEAP)
+    assert clock.time == 2**63 + 2 * LEAP
+    clock.catch_up(5)
+    assert clock.time == 2**63 + 2 * LEAP
+    clock.catch_up(LTIME_MAX + 1)
+    assert clock.time == LTIME_MAX
+
+
 def test_it_stands_still_at_the_end_instead_of_wrapping() -> None:
     clock = LamportClock()
     clock.time = LTIME_MAX

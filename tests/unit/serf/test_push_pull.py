@@ -6,7 +6,7 @@ from moot.gossip.serf.lamport import LTIME_MAX
 from moot.gossip.serf.messages import EventSlot, JoinIntent
 from moot.gossip.swim.messages import Ping, PushPull
 from tests.support.serf import SerfDesk, push_pull
-from tests.support.swim import address, member
+from tests.support.swim import PEER, address, member
 
 
 def test_clocks_move_to_the_peers_clocks_not_beyond() -> None:
@@ -25,6 +25,37 @@ def test_incredible_clocks_are_passed_over_one_by_one() -> None:
     desk = SerfDesk()
     desk.sync(push_pull({"b": LTIME_MAX}, ltime=LTIME_MAX, event_ltime=LTIME_MAX, query_ltime=9))
     assert (desk.clock(), desk.clock("event"), desk.clock("query")) == (1, 1, 9)
+
+
+DRIVEN = 2**63 + 2**25
+
+
+def test_who_joins_takes_over_the_clocks_of_the_pool_however_far_they_were_driven() -> None:
+    desk = SerfDesk()
+    desk.serf.join(0.0, [PEER])
+    (stream,) = desk.out.streams
+    told = push_pull({"b": DRIVEN - 1}, ltime=DRIVEN, event_ltime=DRIVEN + 1, query_ltime=DRIVEN + 2)
+    desk.serf.on_stream_reply(0.0, stream.ticket, PushPull(True, [member("b")], told))
+    # the own join intent, which says that we are here, was one step
+    assert (desk.clock(), desk.clock("event"), desk.clock("query")) == (DRIVEN + 1, DRIVEN + 1, DRIVEN + 2)
+    assert desk.ltime("b") == DRIVEN - 1
+    assert JoinIntent(DRIVEN, "me") in desk.gossip()
+    desk.leave_intent("b", DRIVEN + 5)
+    desk.goes("b")
+    assert desk.status("b") is MemberStatus.LEFT
+
+
+def test_nobody_else_may_drive_our_clocks_that_far() -> None:
+    desk = SerfDesk()
+    told = push_pull(ltime=DRIVEN, event_ltime=DRIVEN, query_ltime=DRIVEN)
+    desk.in_status("b", MemberStatus.FAILED)
+    desk.run(30.1)
+    (reconnect,) = [stream for stream in desk.out.streams if isinstance(stream.first, PushPull)]
+    desk.serf.on_stream_reply(desk.now, reconnect.ticket, PushPull(True, [], told))
+    desk.serf.join(desk.now, [PEER])
+    desk.sync(told)
+    desk.sync(told, join=True)
+    assert (desk.clock(), desk.clock("event"), desk.clock("query")) == (1, 1, 1)
 
 
 def test_a_failed_member_that_the_peer_lists_as_left_has_left() -> None:

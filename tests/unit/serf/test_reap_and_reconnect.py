@@ -8,6 +8,7 @@ from moot.gossip.config import SerfConfig
 from moot.gossip.serf import MemberStatus, membership
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import PushPull
+from moot.gossip.wire.serf_codec import encode_serf
 from tests.support.serf import SerfDesk, push_pull
 from tests.support.swim import member
 
@@ -62,6 +63,73 @@ def test_a_full_table_forgets_the_longest_gone_first(monkeypatch: pytest.MonkeyP
     assert desk.status("f") is None
     desk.alive("more")
     assert desk.status("more") is MemberStatus.ALIVE
+
+
+def test_names_that_are_too_long_together_are_forgotten_longest_gone_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    # me takes 18 bytes; a name of 84 takes 100 while it is there, and 200 when it is gone
+    monkeypatch.setattr(membership, "TABLE_BYTES_MAX", 18 + 500)
+    desk = SerfDesk()
+    a, b, c, d, *more = (letter * 84 for letter in "abcdefg")
+    desk.alive(a, b, c)
+    desk.dies(a)
+    desk.dies(b)
+    assert len(desk.serf.members()) == 4
+    desk.alive(d)
+    assert [member.name[0] for member in desk.serf.members()] == ["b", "c", "d", "m"]
+    desk.dies(c)
+    desk.leave_intent(b, 5)
+    assert [member.name[0] for member in desk.serf.members()] == ["b", "c", "d", "m"]
+    desk.dies(d)
+    assert [member.name[0] for member in desk.serf.members()] == ["c", "d", "m"]
+    desk.alive(*more)
+    assert [member.name[0] for member in desk.serf.members()] == ["d", "e", "f", "g", "m"]
+
+
+def test_who_is_there_is_never_forgotten_and_who_finds_no_room_is_not_taken_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(membership, "TABLE_BYTES_MAX", 18 + 500)
+    desk = SerfDesk()
+    names = [letter * 84 for letter in "abcdef"]
+    desk.alive(*names)
+    assert desk.status(names[4]) is MemberStatus.ALIVE
+    assert desk.status(names[5]) is None
+    assert desk.serf.swim.members.get(names[5]) is None
+    desk.alive(names[0], inc=2)
+    assert desk.serf.swim.members.get(names[0]) == member(names[0], 2)
+    desk.leave_intent(names[1], 5)
+    desk.goes(names[1])
+    assert desk.changes()[-2:] == [("member-leave", names[1]), ("member-reap", names[1])]
+    desk.alive(names[5])
+    assert desk.status(names[5]) is MemberStatus.ALIVE
+    desk.alive(names[1], inc=2)
+    assert desk.status(names[1]) is None
+
+
+def test_a_ghost_without_room_is_not_listed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "TABLE_BYTES_MAX", 18 + 100)
+    desk = SerfDesk()
+    desk.alive("b" * 84)
+    desk.serf.force_leave(0.0, "b" * 84, prune=True)
+    desk.only_serf_timers()
+    desk.run(7.0)
+    desk.alive("c" * 84)
+    desk.join_intent("b" * 84, 10)
+    assert [member.name[0] for member in desk.serf.members()] == ["c", "m"]
+
+
+def test_a_day_of_fat_dead_names_leaves_push_pulls_that_a_peer_accepts() -> None:
+    desk = SerfDesk()
+    for number in range(8000):
+        name = f"{number:01000}"
+        desk.serf._membership.joined(0.0, member(name))
+        desk.serf._membership.gone(0.0, member(name))
+        if number % 2:
+            desk.leave_intent(name, 1)
+    state = desk.serf.local_state(False)
+    assert len(encode_serf(state)) <= membership.TABLE_BYTES_MAX
+    assert len(desk.serf.members()) > 1500
+    assert desk.status("me") is MemberStatus.ALIVE
 
 
 def test_we_are_not_reaped_after_we_left() -> None:
