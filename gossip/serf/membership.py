@@ -143,8 +143,11 @@ class Membership:
         """Take over what a peer's push/pull says about members (delegate.go MergeRemoteState).
 
         Those it lists as left count as newer than its own last intent of them, so that a failed one
-        becomes left here, too. Deviation: one that left here already is let be; in the reference every
-        push/pull raises its Lamport time, on both sides in turn, for as long as it is listed.
+        becomes left here, too. Deviation: only a failed one, and we ourselves, who refute. In the reference
+        this raises the Lamport time of one that left with every push/pull, on both sides in turn; and one
+        that left, came back and is alive here, but not yet at the peer, becomes leaving, with a time that
+        may be as high as its join intent's, so that it stays leaving for good. If it really left, Swim's
+        part of the same push/pull says so, and it has failed when we come here.
 
         Answers the intents to gossip again, because the peer has missed that a member was pruned. Deviation:
         the reference gossips nothing because of a push/pull, so that whom the prune did not reach keeps the
@@ -156,7 +159,7 @@ class Membership:
         get = self.table.get
         for name in remote.left_members:
             held = get(name)
-            if held is None or held.status is not MemberStatus.LEFT:
+            if held is None or held.status is MemberStatus.FAILED or name == self._name:
                 self.on_leave_intent(now, LeaveIntent(ltimes.get(name, 0) + 1, name))
         left = set(remote.left_members)
         missed = []

@@ -224,3 +224,21 @@ def test_a_command_that_ends_at_once_is_not_waited_for_in_vain() -> None:
     cluster.run_for(1.0)
     cluster.force_leave("n0", "nobody")
     assert cluster.now < 2.0
+
+
+@pytest.mark.parametrize(("n", "wait", "seed"), [(5, 0, 6), (5, 3, 26), (20, 45, 6), (20, 45, 10), (20, 3, 8)])
+def test_who_left_and_came_back_through_a_lossy_network_is_not_leaving_for_good(
+    n: int, wait: float, seed: int
+) -> None:
+    # with the reference's rule about members that a peer lists as left, somebody sees it leaving for ever
+    cluster = SimCluster(n, seed=seed)
+    cluster.boot_cold()
+    cluster.run_for(20)
+    cluster.conditions.put("loss", Fault(loss=0.3))
+    last = cluster.names[-1]
+    cluster.leave(last)
+    cluster.run_for(wait)
+    cluster.restart(last, [cluster.names[seed % (n - 1)]])
+    cluster.run_for(150)
+    seen = {name: cluster.serf(name).member(last) for name in cluster.names}
+    assert {name: member and member.status.value for name, member in seen.items()} == dict.fromkeys(seen, "alive")
