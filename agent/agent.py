@@ -23,6 +23,7 @@ from moot.gossip.errors import CommandError, ConfigError, GossipError
 from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
 from moot.http.api import build_api
+from moot.http.counters import HttpCounters
 from moot.http.server import HttpServer
 
 LEAVE_TIMEOUT = 5.0
@@ -52,7 +53,9 @@ class Agent:
         self.rpc = advertised_address(settings, "rpc", self._rpc_port())
         self.node = Node(node_settings(settings, self.rpc, node_id(settings.data_dir)))
         self.backend = AgentBackend(self.node, settings, rpc=self.rpc, leave=self._leave_and_end)
-        self.server = HttpServer(build_api(self.backend), report=self._report_fault)
+        counters = HttpCounters()
+        api = build_api(self.backend, counters=counters)
+        self.server = HttpServer(api, report=self._report_fault, counters=counters)
         self._pool = trio.CancelScope()
         self._ended = trio.Event()
         self._exit_code = 1

@@ -17,6 +17,7 @@ from moot.gossip.net.node import Node
 from moot.gossip.record import Address
 from moot.gossip.serf.members import SerfMember
 from moot.http.backend import AgentInfo, BackendError, Identity, JoinAttempt, PoolClosed
+from moot.http.guard import configured_headers
 from moot.http.self_config import AgentSettings, build_config
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
@@ -36,7 +37,7 @@ class AgentBackend:
         self._started = time.monotonic()
         self.http: Sequence[Address] = ()
         """Where HTTP listens; set once it does, before the first request."""
-        self.response_headers = settings.response_headers
+        self.response_headers = configured_headers(settings.response_headers)
         self.identity = Identity(
             node_name=settings.name,
             gossip_name=settings.gossip_name,
@@ -49,7 +50,7 @@ class AgentBackend:
     def reload(self, settings: Settings) -> None:
         """Take over what may change while the agent runs."""
         self._settings = settings
-        self.response_headers = settings.response_headers
+        self.response_headers = configured_headers(settings.response_headers)
 
     @property
     def members_version(self) -> int:

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from moot.gossip.record import Address
 from moot.http.api import build_api
+from moot.http.counters import HttpCounters
 from moot.http.server import HttpServer
 from tests.api.scripted import ScriptedBackend, identity, made, server_tags
 
@@ -88,7 +89,8 @@ async def measure(pipe: multiprocessing.connection.Connection, options: argparse
         made(f"s{n:03}.global", f"127.0.{n // 250}.{n % 250 + 1}", server_tags(id=f"{n:036}", raft_vsn="3"))
         for n in range(options.members)
     ]
-    server = HttpServer(build_api(ScriptedBackend(identity("s000"), members)), report=fail)
+    api = build_api(ScriptedBackend(identity("s000"), members), counters=HttpCounters())
+    server = HttpServer(api, report=fail)
     (address,) = await server.listen([("127.0.0.1", 0)])
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from moot.gossip.serf.members import SerfMember
+from moot.http.exchange import Headers
 
 Pool = Literal["nomad", "serf"]
 """The agent's personality in the pool: Nomad's names, tags and merge check, or those of a plain serf agent."""
@@ -98,8 +99,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def response_headers(self) -> Mapping[str, str]:
-        """`http_api_response_headers` of the configuration; may change on a reload."""
+    def response_headers(self) -> Headers:
+        """What `guard.configured_headers` made of `http_api_response_headers`; may change on a reload."""
         ...
 
     @property

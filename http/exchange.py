@@ -11,6 +11,9 @@ JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 
+VARY = (b"Vary", b"Accept-Encoding")
+"""On every answer, also those that the server makes itself."""
+
 GZIP_LEVEL = 1
 """Member lists shrink more than tenfold at level 1; level 9 gains little and costs several times the CPU."""
 

@@ -5,8 +5,10 @@ What changes anything here is kept from web pages of other sites (`guard.refuse_
 
 import html
 from collections import Counter
+from dataclasses import asdict
 
 from moot.http.backend import Backend
+from moot.http.counters import HttpCounters
 from moot.http.exchange import HTML, Reply
 from moot.http.routes import READ, WRITE, Call, Role, Route
 from moot.http.schema import AgentAnswer, LeaveAnswer
@@ -25,8 +27,9 @@ PAGE = """<!doctype html>
 class MootApi:
     """The handlers."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, counters: HttpCounters) -> None:
         self._backend = backend
+        self._counters = counters
 
     def routes(self) -> list[Route]:
         """The table."""
@@ -50,6 +53,7 @@ class MootApi:
             encrypted=info.encrypted,
             gossip_address=info.gossip_address,
             gossip_name=identity.gossip_name,
+            http=asdict(self._counters),
             http_addresses=list(info.http_addresses),
             label=info.label,
             members=dict(Counter(member.status.value for member in self._backend.members())),

@@ -30,13 +30,16 @@ class NomadApi:
         self._kept_view: PoolView | None = None
 
     def routes(self) -> list[Route]:
-        """The table. Reads that Nomad forwards by region check the common query parameters."""
+        """The table. Reads that Nomad forwards by region check the common query parameters.
+
+        What changes anything is kept from web pages of other sites; Nomad's clients send no Origin and pass.
+        """
         return [
             Route("/v1/agent/members", READ, self.members, checks_query=True),
             Route("/v1/agent/self", READ | WRITE, self.self_),
-            Route("/v1/agent/join", WRITE, self.join, Role.SERVER),
-            Route("/v1/agent/force-leave", WRITE, self.force_leave, Role.SERVER),
-            Route("/v1/agent/servers", READ | WRITE, self.servers, Role.CLIENT),
+            Route("/v1/agent/join", WRITE, self.join, Role.SERVER, own_pages_only=True),
+            Route("/v1/agent/force-leave", WRITE, self.force_leave, Role.SERVER, own_pages_only=True),
+            Route("/v1/agent/servers", READ | WRITE, self.servers, Role.CLIENT, own_pages_only=True),
             Route("/v1/agent/health", READ, self.health, checks_query=True),
             Route("/v1/status/leader", READ, self.leader, checks_query=True),
             Route("/v1/status/peers", READ, self.peers, checks_query=True),

@@ -26,7 +26,7 @@ from moot.http.exchange import (
     split_target,
     unescape,
 )
-from moot.http.guard import configured_headers, finish, refuse_foreign_pages
+from moot.http.guard import finish, refuse_foreign_names, refuse_foreign_pages
 from moot.http.schema import encode
 
 READ = frozenset({"GET"})
@@ -77,6 +77,7 @@ class Route:
     checks_query: bool = False
     """Whether malformed `stale`, `wait`, `index` and `per_page` are refused."""
     own_pages_only: bool = False
+    """Whether pages of other sites are refused whatever they ask; else only by `guard.refuse_foreign_names`."""
 
 
 class Router:
@@ -103,8 +104,7 @@ class Router:
             if f"{path}/" in self._exact:
                 return redirect(request, 301, f"{path}/", query)
             return finish(request, Reply(status=404))
-        extra = configured_headers(self._backend.response_headers)
-        return finish(request, await self._answer(route, request, Query(query)), extra)
+        return finish(request, await self._answer(route, request, Query(query)), self._backend.response_headers)
 
     def _find(self, path: str) -> Route | None:
         exact = self._exact.get(path)
@@ -131,6 +131,8 @@ class Router:
             raise HttpError(501, "Invalid method")
         if route.own_pages_only:
             refuse_foreign_pages(request)
+        else:
+            refuse_foreign_names(request, backend.response_headers)
         return Call(request, query, check_query(query) if route.checks_query else False)
 
 

@@ -86,6 +86,8 @@ class AgentAnswer(msgspec.Struct):
     encrypted: bool
     gossip_address: str
     gossip_name: str
+    http: dict[str, int]
+    """Counts of the HTTP server: `HttpCounters`."""
     http_addresses: list[str]
     label: str
     members: dict[str, int]

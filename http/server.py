@@ -18,13 +18,18 @@ import h11
 import trio
 
 from moot.gossip.record import Address
-from moot.http.exchange import Application, Request, Response
+from moot.http.counters import HttpCounters
+from moot.http.exchange import TEXT, VARY, Application, Request, Response
+from moot.http.faults import FaultReports
 
 RECEIVE_BYTES = 65_536
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 LINGER_BYTES_MAX = 4 * 1024 * 1024
 """How much of a refused request is read and thrown away, so that the refusal is not lost in a reset."""
 BACKLOG = 256
+JOINED_BYTES = 65_536
+"""How much of a body is copied to go out in one write with its head."""
+TYPE_TEXT = (b"Content-Type", TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,32 +53,25 @@ class Limits:
     """How long `stop` lets requests in work go on."""
 
 
-@dataclass(slots=True)
-class HttpCounters:
-    """Counts since start."""
-
-    connections: int = 0
-    connections_refused: int = 0
-    requests: int = 0
-    bad_requests: int = 0
-    timeouts: int = 0
-    faults: int = 0
-    """Requests that ended in a bug of ours, answered with 500."""
-
-
 class HttpServer:
     """Serves an application on any number of addresses. Use: `listen`, then `serve` in a nursery, `stop`.
 
-    `report` is told of every bug, with the request's method and target or the client it served.
+    `report` is told of bugs, with the request's method and target or the client it served; of one that comes
+    again and again once a minute (see `FaultReports`). `counters` are for whoever shows them.
     """
 
     def __init__(
-        self, application: Application, *, report: Callable[[str, Exception], None], limits: Limits | None = None
+        self,
+        application: Application,
+        *,
+        report: Callable[[str, Exception], None],
+        limits: Limits | None = None,
+        counters: HttpCounters | None = None,
     ) -> None:
         self.application = application
-        self.report = report
         self.limits = limits or Limits()
-        self.counters = HttpCounters()
+        self.counters = counters or HttpCounters()
+        self._faults = FaultReports(report)
         self.stopping = False
         self.idle: set[Connection] = set()
         self._per_client: Counter[str] = Counter()
@@ -144,22 +142,26 @@ class HttpServer:
         try:
             await Connection(self, stream, peer).run()
         except Exception as error:  # the outermost frame of a connection: a bug costs one client, not the agent
-            self.counters.faults += 1
-            self.report(f"connection of {peer}", error)
+            self.note_fault(f"connection of {peer}", error)
         finally:
             self.open_count -= 1
             self._per_client[peer] -= 1
             if not self._per_client[peer]:
                 del self._per_client[peer]
 
+    def note_fault(self, what: str, error: Exception) -> None:
+        """Count a bug of ours, and report it unless the same was just reported."""
+        self.counters.faults += 1
+        self._faults.tell(what, error, trio.current_time())
+
     async def _turn_away(self, stream: trio.SocketStream, status: HTTPStatus) -> None:
         """Say why and hang up, without reading: this client gets no memory and next to no time."""
         text = b"too many connections"
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        head += f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        lines = [b"HTTP/1.1 %d %b" % (status.value, REASONS[status.value]), *map(b": ".join, (VARY, TYPE_TEXT))]
+        lines += [b"Content-Length: %d" % len(text), b"Connection: close", b"", text]
         with trio.move_on_after(self.limits.linger_timeout):
             try:
-                await stream.send_all(head.encode() + text)
+                await stream.send_all(b"\r\n".join(lines))
                 await stream.send_eof()
             except trio.BrokenResourceError:  # it did not wait to hear it
                 return
@@ -242,8 +244,7 @@ class Connection:
         try:
             return await self._server.application(request)
         except Exception as error:
-            self._server.counters.faults += 1
-            self._server.report(f"{request.method} {request.target}", error)
+            self._server.note_fault(f"{request.method} {request.target}", error)
             return plain_text(500, "internal error")
 
     async def _read_head(self) -> h11.Request | None:
@@ -298,7 +299,11 @@ class Connection:
             self._h11.receive_data(bytes(await self._stream.receive_some(RECEIVE_BYTES)))
 
     async def _send(self, response: Response, *, close: bool = False) -> None:
-        """Write the answer in one piece; for HEAD its length, but not its body."""
+        """Write the answer; for HEAD its length, but not its body.
+
+        A long body is written from where it is: handlers keep one for many clients, and a copy for each that
+        reads slowly would multiply it.
+        """
         headers = [
             (b"Date", date_line(int(time.time()))),
             *response.headers,
@@ -307,12 +312,15 @@ class Connection:
         if close or self._server.stopping:
             headers.append((b"Connection", b"close"))
         head = h11.Response(status_code=response.status, headers=headers, reason=REASONS[response.status])
-        pieces = [self._h11.send(head)]
-        if response.body and not self._bare:
-            pieces.append(self._h11.send(h11.Data(data=response.body)))
-        pieces.append(self._h11.send(h11.EndOfMessage()))
+        start = self._h11.send(head) or b""
+        body = b"" if self._bare else response.body
+        if body:
+            self._h11.send_with_data_passthrough(h11.Data(data=body))  # with a length given, the bytes are unchanged
+        self._h11.send(h11.EndOfMessage())
         self._within(self._limits.write_timeout)
-        await self._stream.send_all(b"".join(piece for piece in pieces if piece))
+        await self._stream.send_all(start + body[:JOINED_BYTES])
+        if len(body) > JOINED_BYTES:
+            await self._stream.send_all(memoryview(body)[JOINED_BYTES:])
 
     async def _refuse(self, status: int, text: str) -> None:
         """Tell the client what it did wrong, unless an answer has begun already, and end the connection."""
@@ -340,4 +348,4 @@ def date_line(second: int) -> bytes:
 
 def plain_text(status: int, text: str) -> Response:
     """An answer in plain words, without a final newline."""
-    return Response(status, [(b"Content-Type", b"text/plain; charset=utf-8")], text.encode())
+    return Response(status, [VARY, TYPE_TEXT], text.encode())

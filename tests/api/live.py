@@ -12,6 +12,7 @@ import trio
 from moot.gossip.record import Address
 from moot.http.api import build_api
 from moot.http.backend import Backend
+from moot.http.counters import HttpCounters
 from moot.http.exchange import Application
 from moot.http.server import HttpServer, Limits
 
@@ -97,10 +98,14 @@ def new_reader() -> h11.Connection:
 
 
 @asynccontextmanager
-async def serving(application: Application, limits: Limits | None = None) -> AsyncIterator[Live]:
+async def serving(
+    application: Application, limits: Limits | None = None, counters: HttpCounters | None = None
+) -> AsyncIterator[Live]:
     """Serve an application while the block runs. A bug in it fails the test unless it takes it from `bugs`."""
     bugs: list[tuple[str, Exception]] = []
-    server = HttpServer(application, report=lambda what, error: bugs.append((what, error)), limits=limits)
+    server = HttpServer(
+        application, report=lambda what, error: bugs.append((what, error)), limits=limits, counters=counters
+    )
     (address,) = await server.listen([(HOST, 0)])
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
@@ -113,5 +118,7 @@ async def serving(application: Application, limits: Limits | None = None) -> Asy
 @asynccontextmanager
 async def serving_api(backend: Backend, *, leader_wait: float = 5.0) -> AsyncIterator[Live]:
     """Serve the whole API of a backend."""
-    async with serving(build_api(backend, leader_wait=leader_wait)) as live:
+    counters = HttpCounters()
+    api = build_api(backend, counters=counters, leader_wait=leader_wait)
+    async with serving(api, counters=counters) as live:
         yield live

@@ -8,6 +8,8 @@ from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.tags import encode_tags
 from moot.gossip.swim.member import Member, Status
 from moot.http.backend import AgentInfo, BackendError, Identity, JoinAttempt, PoolClosed
+from moot.http.exchange import Headers
+from moot.http.guard import configured_headers
 from moot.http.self_config import AgentSettings, build_config
 
 VERSIONS = bytes((1, 5, 2, 2, 5, 4))
@@ -58,7 +60,8 @@ class ScriptedBackend:
     identity: Identity
     table: list[SerfMember] = field(default_factory=list)
     client: ScriptedClientRole | None = None
-    response_headers: Mapping[str, str] = field(default_factory=dict)
+    header_settings: Mapping[str, str] = field(default_factory=dict)
+    """`http_api_response_headers`."""
     settings: AgentSettings | None = None
     encrypted: bool = False
     join_errors: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -68,6 +71,10 @@ class ScriptedBackend:
     members_version: int = 0
     members_calls: int = 0
     calls: list[tuple[object, ...]] = field(default_factory=list)
+
+    @property
+    def response_headers(self) -> Headers:
+        return configured_headers(self.header_settings)
 
     def members(self) -> Sequence[SerfMember]:
         self.members_calls += 1
@@ -90,7 +97,7 @@ class ScriptedBackend:
             version="0.5.5",
             version_prerelease="dev",
         )
-        return build_config(replace(settings, response_headers=self.response_headers))
+        return build_config(replace(settings, response_headers=self.header_settings))
 
     def stats(self) -> Mapping[str, Mapping[str, str]]:
         runtime = {"cpu_count": "8", "kernel.name": "linux", "arch": "amd64", "version": "CPython 3.11"}

@@ -82,7 +82,7 @@ def client(*servers: str) -> ScriptedBackend:
 def with_header() -> ScriptedBackend:
     """A server with a configured response header."""
     backend = pool()
-    backend.response_headers = {"x-custom-one": "abc"}
+    backend.header_settings = {"x-custom-one": "abc"}
     return backend
 
 

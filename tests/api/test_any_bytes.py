@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moot.http.api import build_api
+from moot.http.counters import HttpCounters
 from moot.http.exchange import Request
 from moot.http.server import Connection, HttpServer, Limits
 from tests.api.situations import SITUATIONS
@@ -28,7 +29,8 @@ HEADERS = st.sampled_from(
     [
         *(b"Content-Length: 5", b"Content-Length: 101", b"Transfer-Encoding: chunked", b"Expect: 100-continue"),
         *(b"Connection: close", b"Connection: upgrade\r\nUpgrade: h2c", b"Accept-Encoding: gzip", b"Host: y"),
-        *(b"Origin: http://x", b"X: " + b"x" * 900, b"", b"\xff: y", b" folded"),
+        *(b"Origin: http://x", b"Origin: http://[", b"Sec-Fetch-Site: cross-site", b"Host: ["),
+        *(b"X: " + b"x" * 900, b"", b"\xff: y", b" folded"),
     ]
 )
 REST = st.sampled_from([b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"\r\n", b"\0", b"GET / HTTP/1.1\r\n"])
@@ -53,7 +55,7 @@ async def talk(chunks: list[bytes]) -> bytes:
     """Send the chunks over a connection in memory, close our half, and read to the end."""
     bugs: list[tuple[str, Exception]] = []
     server = HttpServer(
-        build_api(SITUATIONS["dev"](), leader_wait=0.0),
+        build_api(SITUATIONS["dev"](), counters=HttpCounters(), leader_wait=0.0),
         report=lambda what, error: bugs.append((what, error)),
         limits=LIMITS,
     )
@@ -88,7 +90,7 @@ def test_any_bytes_are_answered_or_ended_without_a_bug(chunks: list[bytes]) -> N
 @given(st.sampled_from(["GET", "PUT", "FOO"]), st.text(max_size=30), st.dictionaries(WORDS, WORDS))
 def test_any_path_and_query_get_an_answer(method: str, path: str, query: dict[str, str]) -> None:
     async def ask() -> None:
-        application = build_api(SITUATIONS["dev"](), leader_wait=0.0)
+        application = build_api(SITUATIONS["dev"](), counters=HttpCounters(), leader_wait=0.0)
         pairs = "&".join(f"{quote(key)}={quote(value)}" for key, value in query.items())
         for place in (f"/{quote(path)}", *PLACES):
             response = await application(Request(method, f"{place}?{pairs}", []))

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from moot.gossip.serf.members import MemberStatus
 from moot.http.api import build_api
 from moot.http.client import ApiClient, ApiError, Unreachable
+from moot.http.counters import HttpCounters
 from moot.http.exchange import Request, Response
 from moot.http.server import HttpServer
 from tests.api.live import Live, serving, serving_api
@@ -220,7 +221,7 @@ async def test_https_is_spoken_and_an_unknown_certificate_refused(tmp_path: Path
     certificate_file, key_file = write_certificate(tmp_path, LOCAL[0])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate_file, key_file)
-    application = build_api(pool())
+    application = build_api(pool(), counters=HttpCounters())
     server = HttpServer(application, report=lambda what, error: None)
     (address,) = await server.listen([LOCAL])
 

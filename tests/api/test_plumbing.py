@@ -1,6 +1,7 @@
 """The server under clients of all manners: slow, broken, hasty, many, and while it stops."""
 
 import time
+import tracemalloc
 
 import h11
 import pytest
@@ -8,6 +9,7 @@ import trio
 import trio.testing
 
 from moot.http.exchange import Request, Response
+from moot.http.faults import FaultReports
 from moot.http.server import HttpServer, Limits
 from tests.api.live import HOST, Live, eventually, new_reader, read_answer, serving, serving_api
 from tests.api.situations import SITUATIONS
@@ -16,6 +18,7 @@ SHORT = Limits(
     idle_timeout=0.3, header_timeout=0.3, body_timeout=0.3, write_timeout=0.3, linger_timeout=0.2, stop_timeout=0.3
 )
 GET = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+VARIES = b"\r\nVary: Accept-Encoding\r\n"
 
 
 async def echo(request: Request) -> Response:
@@ -191,6 +194,7 @@ async def test_a_long_body_sent_all_the_same_does_not_lose_the_refusal() -> None
         (b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 200_000 + b"\r\n\r\n", 431),
         (b"GET /" + b"y" * 200_000, 431),
+        (b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", 413),
     ],
 )
 async def test_what_is_no_http_is_refused_and_closed(junk: bytes, status: int) -> None:
@@ -198,6 +202,7 @@ async def test_what_is_no_http_is_refused_and_closed(junk: bytes, status: int) -
         await stream.send_all(junk)
         data = await read_to_end(stream)
         assert data.startswith(b"HTTP/1.1 %d " % status)
+        assert VARIES in data
         assert live.server.counters.bad_requests == 1
         assert (await live.ask("GET", "/")).status == 200
 
@@ -219,6 +224,7 @@ async def test_headers_that_trickle_in_are_cut_off() -> None:
             answer = await read_answer(stream)
             nursery.cancel_scope.cancel()
         assert answer.status == 408
+        assert answer.headers["vary"] == "Accept-Encoding"
         assert live.server.counters.timeouts == 1
 
 
@@ -244,6 +250,29 @@ async def test_a_client_that_does_not_read_is_given_up() -> None:
         await stream.send_all(GET)
         await all_closed(live)
         del stream
+
+
+async def test_clients_that_read_slowly_share_one_body() -> None:
+    body = b"x" * 8_000_000
+
+    async def kept(request: Request) -> Response:
+        return Response(200, [], body)
+
+    async with serving(kept) as live:
+        streams = [await live.connect() for _ in range(10)]
+        tracemalloc.start()
+        try:
+            for stream in streams:
+                await stream.send_all(GET)
+            await eventually(lambda: live.server.counters.requests == len(streams))
+            await trio.testing.wait_all_tasks_blocked()
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert most < len(body) / 2
+        for stream in streams:
+            assert (await read_answer(stream)).body == body
+            await stream.aclose()
 
 
 async def test_a_request_may_take_longer_than_any_timeout_for_the_client() -> None:
@@ -279,7 +308,10 @@ async def test_connections_beyond_the_limit_are_told_so() -> None:
                 await stream.send_all(GET)
                 assert (await read_answer(stream)).status == 200
             async with await live.connect() as three:
-                assert (await read_to_end(three)).startswith(b"HTTP/1.1 503 ")
+                refusal = await read_to_end(three)
+                assert refusal.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+                assert VARIES in refusal
+                assert refusal.endswith(b"\r\nConnection: close\r\n\r\ntoo many connections")
             await one.send_all(GET)
             assert (await read_answer(one)).status == 200
         await all_closed(live)
@@ -293,7 +325,9 @@ async def test_one_client_cannot_take_all_connections() -> None:
             await one.send_all(GET)
             assert (await read_answer(one)).status == 200
             async with await live.connect() as two:
-                assert (await read_to_end(two)).startswith(b"HTTP/1.1 429 ")
+                refusal = await read_to_end(two)
+                assert refusal.startswith(b"HTTP/1.1 429 ")
+                assert VARIES in refusal
             other = await trio.open_tcp_stream(live.address.host, live.address.port, local_address="127.41.0.2")
             async with other:
                 await other.send_all(GET)
@@ -327,6 +361,7 @@ async def test_a_bug_costs_one_request_and_is_reported() -> None:
             await stream.send_all(b"GET /bug HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = await read_answer(stream)
             assert (answer.status, answer.text) == (500, "internal error")
+            assert answer.headers["vary"] == "Accept-Encoding"
             await stream.send_all(b"GET /header HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await read_to_end(stream) == b""
         assert (await live.ask("GET", "/")).status == 200
@@ -334,6 +369,39 @@ async def test_a_bug_costs_one_request_and_is_reported() -> None:
         assert first[0] == "GET /bug"
         assert isinstance(second[1], h11.LocalProtocolError)
         live.bugs.clear()
+
+
+async def test_a_bug_that_comes_again_is_reported_once_and_counted() -> None:
+    async def broken(request: Request) -> Response:
+        raise AssertionError("a bug")
+
+    async with serving(broken) as live:
+        for n in range(5):
+            assert (await live.ask("GET", f"/{n}" + "x" * 5000)).status == 500
+        assert live.server.counters.faults == 5
+        ((what, _),) = live.bugs
+        assert what.startswith("GET /0xxx")
+        assert len(what) < 250
+        live.bugs.clear()
+
+
+def test_faults_of_one_kind_are_told_once_a_minute_with_their_number() -> None:
+    def failed(cause: type[Exception]) -> Exception:
+        try:
+            raise cause("why")
+        except Exception as error:
+            return error
+
+    told: list[str] = []
+    faults = FaultReports(lambda what, error: told.append(what))
+    for second in range(60):
+        faults.tell(f"at {second}", failed(KeyError), second)
+    faults.tell("another kind", failed(OSError), 59)
+    faults.tell("never raised", OSError(), 59)
+    assert told == ["at 0", "another kind", "never raised"]
+    faults.tell("later", failed(KeyError), 60)
+    faults.tell("much later", failed(KeyError), 600)
+    assert told[3:] == ["later (and 59 like it before)", "much later"]
 
 
 async def test_stopping_closes_idle_connections_and_finishes_what_is_in_work() -> None:

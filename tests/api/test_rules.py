@@ -1,20 +1,28 @@
-"""The rules around the handlers: routing, query, headers, gzip, foreign pages, kept answers, odd names."""
+"""The rules around the handlers: routing, query, kept answers, odd names, what is shown of the agent."""
 
 import gzip
+import math
+from dataclasses import replace
 
 import pytest
 
-from moot.gossip.errors import ConfigError
 from moot.gossip.serf.members import MemberStatus
-from moot.http.exchange import BadEscape, HttpError, Query, Request, split_target, unescape
-from moot.http.guard import accepts_gzip, configured_headers, refuse_foreign_pages
+from moot.http.exchange import BadEscape, HttpError, Query, split_target, unescape
 from moot.http.nomad import multi_error
 from moot.http.routes import check_query, clean_path
 from moot.http.self_config import AgentSettings, build_config, duration_text
-from tests.api.live import serving_api
+from tests.api.live import read_answer, serving_api
 from tests.api.scripted import ScriptedBackend, identity, made, server_tags
 from tests.api.shapes import mismatch, part_mismatch, sample_mismatch
 from tests.api.situations import client, pool, three, two_regions, with_header
+
+SETTINGS = AgentSettings(
+    http_advertise="127.0.0.1:4646",
+    rpc_advertise="127.0.0.1:4647",
+    serf_advertise="127.0.0.1:4648",
+    server_enabled=True,
+    version="0.5.5",
+)
 
 
 @pytest.mark.parametrize(
@@ -103,62 +111,6 @@ def test_well_formed_common_parameters_change_nothing_but_stale() -> None:
     assert check_query(Query("stale=false")) is False
 
 
-@pytest.mark.parametrize(
-    ("value", "wanted"),
-    [
-        ("gzip", True),
-        ("deflate, GZip;q=0.5", True),
-        ("gzip; q=0", False),
-        ("gzip;q=0.000", False),
-        ("gzip;q=x", False),
-        ("gzip;level=1", True),
-        ("identity", False),
-        ("*", False),
-        ("", False),
-    ],
-)
-def test_gzip_is_used_when_it_is_asked_for(value: str, wanted: bool) -> None:
-    assert accepts_gzip(value) is wanted
-
-
-def test_configured_headers_are_sent_in_canonical_case() -> None:
-    sent = configured_headers({"x-custom-ONE": " a ", "access-control-allow-origin": "*"})
-    assert sent == [(b"X-Custom-One", b"a"), (b"Access-Control-Allow-Origin", b"*")]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("bad name", "x"), ("", "x"), ("X", "a\r\nY: b"), ("X", "a\0"), ("Content-Length", "1"), ("connection", "x")],
-)
-def test_headers_that_would_break_an_answer_are_refused(name: str, value: str) -> None:
-    with pytest.raises(ConfigError, match="http_api_response_headers"):
-        configured_headers({name: value})
-
-
-@pytest.mark.parametrize(
-    ("headers", "passes"),
-    [
-        ({}, True),
-        ({"host": "127.0.0.1:4646", "origin": "http://127.0.0.1:4646"}, True),
-        ({"host": "localhost:4646", "origin": "http://localhost:4646", "sec-fetch-site": "same-origin"}, True),
-        ({"host": "[::1]:4646", "origin": "http://[::1]:4646"}, True),
-        ({"host": "127.0.0.1:4646", "origin": "http://evil.example"}, False),
-        ({"host": "127.0.0.1:4646", "origin": "http://127.0.0.1:8000"}, False),
-        ({"host": "127.0.0.1:4646", "origin": "null"}, False),
-        ({"host": "evil.example:4646", "origin": "http://evil.example:4646"}, False),
-        ({"host": "127.0.0.1:4646", "sec-fetch-site": "cross-site"}, False),
-    ],
-)
-def test_pages_of_other_sites_change_nothing(headers: dict[str, str], passes: bool) -> None:
-    request = Request("PUT", "/", [(name.encode(), value.encode()) for name, value in headers.items()])
-    if passes:
-        refuse_foreign_pages(request)
-        return
-    with pytest.raises(HttpError) as caught:
-        refuse_foreign_pages(request)
-    assert caught.value.status == 403
-
-
 async def test_leave_is_guarded_and_answers_when_done() -> None:
     backend = pool()
     async with serving_api(backend) as live:
@@ -180,6 +132,38 @@ async def test_the_agent_in_short_counts_members_by_status() -> None:
     assert found["members"] == {"alive": 2, "failed": 1}
     assert found["gossip_name"] == "s1.global"
     assert (found["name"], found["pool"], found["pid"], found["uptime"]) == ("s1", "nomad", 4711, 12.346)
+
+
+async def test_the_agent_in_short_shows_what_its_http_server_counted() -> None:
+    async with serving_api(pool()) as live:
+        await live.ask("GET", "/v1/regions")
+        async with await live.connect() as stream:
+            await stream.send_all(b"junk\r\n\r\n")
+            assert (await read_answer(stream)).status == 400
+        counted = (await live.ask("GET", "/v1/moot/agent")).json()["http"]
+    assert counted == {
+        "bad_requests": 1,
+        "connections": 3,
+        "connections_refused": 0,
+        "faults": 0,
+        "requests": 2,
+        "timeouts": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "settings", [replace(SETTINGS, retry_interval=math.inf), replace(SETTINGS, retry_interval=math.nan)]
+)
+async def test_a_setting_that_cannot_be_shown_costs_one_request_and_one_report(settings: AgentSettings) -> None:
+    backend = pool()
+    backend.settings = settings
+    async with serving_api(backend) as live:
+        for _ in range(3):
+            answer = await live.ask("GET", "/v1/agent/self")
+            assert (answer.status, answer.text) == (500, "internal error")
+        assert (await live.ask("GET", "/v1/regions")).status == 200
+        assert [what for what, _ in live.bugs] == ["GET /v1/agent/self"]
+        live.bugs.clear()
 
 
 async def test_the_page_names_the_agent_and_escapes_it() -> None:
