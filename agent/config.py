@@ -10,7 +10,6 @@ import dataclasses
 import ipaddress
 import json
 import os
-import re
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from moot.agent import schema
 from moot.agent.schema import Layer
 from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
+from moot.http.guard import configured_headers
 
 Pool = Literal["nomad", "serf"]
 SERVICES = ("http", "rpc", "serf")
@@ -265,12 +265,8 @@ def _label(text: str) -> str:
 
 
 def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Response headers go out as they are, so a name or value that would break the answer is refused."""
-    for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-            raise ConfigError(f"http_api_response_headers: {name!r} is no header name")
-        if not value.isascii() or not (value.isprintable() or value == ""):
-            raise ConfigError(f"http_api_response_headers: the value of {name} must be printable ASCII")
+    """Response headers as given, once the HTTP server has said that it can send them. Raises ConfigError."""
+    configured_headers(headers)
     return headers
 
 

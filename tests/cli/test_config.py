@@ -209,7 +209,7 @@ def test_no_role_at_all_is_refused_as_nomad_does(tmp_path: Path) -> None:
         loaded(tmp_path, {"server": {"enabled": False}})
 
 
-@pytest.mark.parametrize("header", [{"a b": "1"}, {"a": "x\ny"}, {"a": "é"}])
+@pytest.mark.parametrize("header", [{"a b": "1"}, {"a": "x\ny"}, {"a": "é"}, {"Date": "x"}])
 def test_a_header_that_would_break_an_answer_is_refused(tmp_path: Path, header: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="http_api_response_headers"):
         loaded(tmp_path, {"http_api_response_headers": header})
