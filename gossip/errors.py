@@ -6,14 +6,11 @@ GossipError
 │   ├── CryptoError        no key opens it, or it is plain where it must be sealed (or the reverse)
 │   └── LimitExceeded      a length or count above what `wire.limits` allows
 ├── KeyringError           a key operation that the keyring refuses
-├── JoinError              no address of a join answered; holds the reason per address
 ├── StreamError            a TCP exchange failed
 └── CommandError           a command that the engine refuses in its present state
 
 A bug is an AssertionError and stops the node. A peer can never cause one.
 """
-
-from collections.abc import Mapping
 
 
 class GossipError(Exception):
@@ -54,14 +51,3 @@ class StreamError(GossipError):
 
 class CommandError(GossipError):
     """The engine refuses a command in its present state, for example a join after leave."""
-
-
-class JoinError(GossipError):
-    """No address of a join answered.
-
-    `reasons` maps each address as the caller gave it to what went wrong there.
-    """
-
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        super().__init__("; ".join(reasons.values()) or "no address to join")
-        self.reasons = dict(reasons)

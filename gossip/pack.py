@@ -232,13 +232,14 @@ class Cursor:
     the bytes given are all there will be, and counts are checked against what remains.
     """
 
-    __slots__ = ("_at", "_closed", "_given", "_mark", "_pending", "_unpacker")
+    __slots__ = ("_at", "_closed", "_given", "_mark", "_past", "_pending", "_unpacker")
 
     def __init__(self, data: bytes = b"", *, closed: bool = False) -> None:
         self._unpacker: Any = msgpack.Unpacker(raw=True, max_array_len=ARRAY_MAX, read_size=READ_SIZE)
-        self._pending = data
-        self._at = 0  # how much of _pending the decoder was given
-        self._given = 0  # bytes given to the decoder
+        self._pending: bytes | bytearray = data if closed else bytearray(data)
+        self._at = 0  # how much of _pending was handed on
+        self._given = 0  # bytes handed on: to the decoder, or past it
+        self._past = 0  # bytes that went past the decoder
         self._mark = 0  # where the object begins that is read now
         self._closed = closed
 
@@ -247,10 +248,22 @@ class Cursor:
         """Whether the bytes given are all there will be."""
         return self._closed
 
+    @property
+    def position(self) -> int:
+        """Bytes read so far."""
+        return self._mark
+
+    @property
+    def held(self) -> int:
+        """Bytes kept in memory: what was not read yet, and of a closed cursor all that was given."""
+        return self._given - self._mark + len(self._pending)
+
     def feed(self, data: bytes) -> None:
-        """More bytes. Cheap when called after Incomplete, for then all earlier ones were handed on."""
-        self._pending = self._pending[self._at :] + data
+        """More bytes. Costs what they cost, however many wait already: none of those is copied."""
+        assert isinstance(self._pending, bytearray), "a closed cursor is given nothing more"
+        del self._pending[: self._at]
         self._at = 0
+        self._pending += data
 
     def _pull(self) -> None:
         if self._at >= len(self._pending):
@@ -274,7 +287,7 @@ class Cursor:
             except _FAULTS as exc:
                 raise WireError("malformed", str(exc)) from exc
             else:
-                end, done = self._unpacker.tell(), True
+                end, done = self._past + self._unpacker.tell(), True
             if end - self._mark > size_max:
                 raise LimitExceeded("size", f"an object above {size_max} bytes")
             if done:
@@ -299,7 +312,7 @@ class Cursor:
         """
         start = self._mark
         self.skip()
-        return self._pending[start : self._mark]
+        return bytes(self._pending[start : self._mark])
 
     def _header(self) -> tuple[int, bool]:
         """How many entries the next container has, and whether it is a map. Consumes the header only."""
@@ -358,13 +371,14 @@ class Cursor:
         return self._given - self._mark + len(self._pending) - self._at
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes as they are."""
+        """The next `count` bytes as they are. The decoder does not see them, but for those that it has already."""
         if self.available() < count:
-            while self._at < len(self._pending):
-                self._pull()
             raise Incomplete
-        while self._given - self._mark < count:
-            self._pull()
-        result: bytes = self._unpacker.read_bytes(count)
-        self._mark = self._unpacker.tell()
+        known: bytes = self._unpacker.read_bytes(min(count, self._given - self._mark))
+        rest = count - len(known)
+        result = known + self._pending[self._at : self._at + rest]
+        self._at += rest
+        self._given += rest
+        self._past += rest
+        self._mark += count
         return result

@@ -23,7 +23,7 @@ from moot.gossip.net.interfaces import advertised
 from moot.gossip.net.streams import Streams
 from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
 from moot.gossip.net.timers import Timers
-from moot.gossip.net.transport import CATCH_UP_MAX, Transport
+from moot.gossip.net.transport import CATCH_UP_MAX, CATCH_UP_TIME, Transport
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.announcer import SerfState
 from moot.gossip.serf.core import Serf
@@ -316,7 +316,7 @@ class Node:
 
     def _catch_up(self) -> None:
         assert self._transport is not None
-        self._transport.drain(self._on_packet, CATCH_UP_MAX)
+        self._transport.drain(self._on_packet, CATCH_UP_MAX, CATCH_UP_TIME)
 
     def _on_timer(self, kind: Timer, token: int) -> None:
         self._drive(self.serf.on_timer, kind, token)
@@ -349,7 +349,8 @@ class Node:
 
     def _send_packet(self, to: Address, messages: Sequence[PacketMessage], crc: bool) -> None:
         assert self._transport is not None
-        self._transport.send_packet(self._codec.seal(messages, crc), to)
+        for packet in self._codec.seal_all(messages, crc):
+            self._transport.send_packet(packet, to)
 
     def _open_stream(self, to: Address, first: StreamMessage, ticket: Ticket, timeout: float) -> None:
         self._nursery.start_soon(self._exchange, to, first, ticket, timeout)

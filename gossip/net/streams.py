@@ -4,8 +4,9 @@ A peer that sends junk, stalls or vanishes costs its own connection and a count,
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import trio
@@ -17,35 +18,38 @@ from moot.gossip.net.transport import Transport, peer_address
 from moot.gossip.record import Address
 from moot.gossip.swim.messages import ErrorReply, PushPull, StreamMessage
 from moot.gossip.wire.keyring import Keyring
-from moot.gossip.wire.stream import StreamReader, error_text, frame
+from moot.gossip.wire.stream import StreamReader, content, error_text, wrapped
 
 STREAMS_MAX = 256
-"""Connections served at once; one more is closed at once. A quarter of the usual 1,024 descriptors."""
+"""Connections served at once. A quarter of the usual 1,024 descriptors."""
 PUSH_PULLS_MAX = 128
-"""Push/pulls, or other requests that do not fit one read, served at once; one more is closed without a
-reply. memberlist's own limit."""
-HELD_BYTES_MAX = 64 * 1024 * 1024
-"""Bytes of unfinished requests held at once: three of the largest, while real ones are far smaller."""
+"""Push/pulls, or other requests that do not fit one read, served at once: memberlist's own limit."""
+HELD_BYTES_MAX = 128 * 1024 * 1024
+"""Memory of unfinished requests and unread replies, all connections together, and of one reply to ourselves. A
+pool of a hundred thousand members takes three quarters of it; real ones are far smaller."""
 READ_SIZE = 65_536
 
 Answer: TypeAlias = Callable[[Address, StreamMessage], StreamMessage | None]
 """Given the peer and its request, the reply, or None to close without one."""
 
 
-class _Refused(Exception):
-    """This connection is one too many."""
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Load:
-    """What one connection holds of the common bounds."""
+    """What one connection holds of the common bounds. Cancelling its scope ends it."""
 
+    source: bytes
     bytes: int = 0
     heavy: bool = False
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 class Streams:
-    """Both ends of the exchanges. `timeout` is the stream timeout in seconds for each step of a served one."""
+    """Both ends of the exchanges. `timeout` is the stream timeout in seconds for each step of a served one.
+
+    Where a common bound is reached, the address that holds most gives way, so that nobody can keep the others
+    out by holding connections: its greatest connection is closed, of equal ones the oldest. The newest is not
+    the one to go, for most of the time it is a peer in a hurry, and the oldest is one that stalls.
+    """
 
     def __init__(
         self,
@@ -61,16 +65,19 @@ class Streams:
         self._keyring = keyring
         self._timeout = timeout
         self._counters = counters
-        self._open_count = 0
-        self._heavy_count = 0
-        self._held_bytes = 0
+        self._loads: list[_Load] = []
+        """Connections being served, oldest first."""
+        self._turn = trio.Lock()
+        """Whoever parses a slice holds it, so that many parsers together delay the rest by one slice."""
+        self._last_push_pull: StreamMessage | None = None
+        self._last_content = b""
 
     async def request(self, to: Address, first: StreamMessage, within: float) -> StreamMessage:
         """Dial, send `first`, and wait for the one reply; `within` seconds for each of the three.
 
         Raises StreamError with the cause alone, such as `dial tcp 10.0.0.1:7946: i/o timeout`.
         """
-        data = frame(first, self._wire, self._keyring, dialer=True)
+        data = self._frame(first, dialer=True)
         reader = StreamReader(self._wire, self._keyring, expect_label=False)
         self._counters.streams_out += 1
         step = "dial"
@@ -83,7 +90,7 @@ class Streams:
                     await stream.send_all(data)
                 step = "read"
                 with trio.fail_after(within):
-                    return await self._read(stream, reader)
+                    return await self._read(stream, reader, _check_held)
         except trio.TooSlowError as error:
             raise StreamError(f"{step} tcp {to}: i/o timeout") from error
         except (OSError, trio.BrokenResourceError) as error:
@@ -94,88 +101,114 @@ class Streams:
                 raise StreamError(f"received invalid msgType ({reader.kind}) from={to}") from error
             raise StreamError(error_text(error)) from error
 
-    async def _read(self, stream: trio.SocketStream, reader: StreamReader) -> StreamMessage:
+    async def _read(
+        self, stream: trio.SocketStream, reader: StreamReader, hold: Callable[[int], None]
+    ) -> StreamMessage:
+        """The one message. `hold` is told the memory that it takes so far, as often as that changes."""
         while True:
             data = await stream.receive_some(READ_SIZE)
             if not data:
                 raise StreamError("EOF")
-            message = reader.feed(bytes(data))
-            if message is not None:
-                self._note(reader)
-                return message
+            reader.give(bytes(data))
+            while True:
+                async with self._turn:
+                    message = reader.step()
+                if message is not None:
+                    for fault in reader.errors:
+                        self._counters.refused[fault.kind] += 1
+                    return message
+                hold(reader.held)
+                if reader.hungry:
+                    break
 
     async def serve(self, stream: trio.SocketStream, answer: Answer) -> None:
         """Serve one connection to its end. Whatever the peer does, this returns."""
         counters = self._counters
         counters.streams_in += 1
-        load = _Load()
-        self._open_count += 1
+        source = peer_address(stream)
+        if source is None:
+            counters.streams_broken += 1
+            await trio.aclose_forcefully(stream)
+            return
+        load = _Load(source.ip)
+        self._loads.append(load)
+        if len(self._loads) > STREAMS_MAX:
+            self._make_room(lambda load: 1)
         try:
             async with stream:
-                if self._open_count > STREAMS_MAX:
-                    raise _Refused
-                await self._serve(stream, load, answer)
-        except _Refused:
-            counters.streams_refused += 1
+                with load.scope:
+                    await self._serve(stream, source, load, answer)
         except WireError as error:
             counters.refused[error.kind] += 1
         except (OSError, trio.BrokenResourceError, trio.TooSlowError, StreamError):
             counters.streams_broken += 1
         finally:
-            self._open_count -= 1
-            self._heavy_count -= load.heavy
-            self._held_bytes -= load.bytes
+            if load in self._loads:
+                self._loads.remove(load)
 
-    async def _serve(self, stream: trio.SocketStream, load: _Load, answer: Answer) -> None:
-        source = peer_address(stream)
-        if source is None:
-            raise StreamError("the peer is gone")
+    def _make_room(self, weight: Callable[[_Load], int]) -> None:
+        """End the greatest connection, by `weight`, of the address that has most. It counts no more from now on."""
+        totals: Counter[bytes] = Counter()
+        for load in self._loads:
+            totals[load.source] += weight(load)
+        greatest = max(self._loads, key=lambda load: (totals[load.source], weight(load)))
+        self._loads.remove(greatest)
+        greatest.scope.cancel()
+        self._counters.streams_refused += 1
+
+    async def _serve(self, stream: trio.SocketStream, source: Address, load: _Load, answer: Answer) -> None:
+        def hold(size: int) -> None:
+            self._hold(load, size)
+            self._take_heavy(load)
+
         reader = StreamReader(self._wire, self._keyring, expect_label=True)
         try:
             with trio.fail_after(self._timeout):
-                message = await self._read_bounded(stream, reader, load)
+                message = await self._read(stream, reader, hold)
         except WireError as error:
             # as the reference: what cannot be unwrapped is answered, what is in it and the label are not
             if not reader.unwrapped and error.kind != "label":
-                await self._send(stream, ErrorReply(error_text(error)))
+                await self._send(stream, load, ErrorReply(error_text(error)))
             raise
         if isinstance(message, PushPull):
             self._take_heavy(load)
         reply = answer(source, message)
         if reply is not None:
-            await self._send(stream, reply)
+            await self._send(stream, load, reply)
 
-    async def _read_bounded(self, stream: trio.SocketStream, reader: StreamReader, load: _Load) -> StreamMessage:
-        """Like `_read`, within what all connections together may hold."""
-        while True:
-            data = await stream.receive_some(READ_SIZE)
-            if not data:
-                raise StreamError("EOF")
-            load.bytes += len(data)
-            self._held_bytes += len(data)
-            if self._held_bytes > HELD_BYTES_MAX:
-                raise _Refused
-            message = reader.feed(bytes(data))
-            if message is not None:
-                self._note(reader)
-                return message
-            self._take_heavy(load)
-
-    def _note(self, reader: StreamReader) -> None:
-        """Count what was wrong with parts of a message that is otherwise taken."""
-        for fault in reader.errors:
-            self._counters.refused[fault.kind] += 1
+    def _hold(self, load: _Load, size: int) -> None:
+        load.bytes = size
+        while sum(load.bytes for load in self._loads) > HELD_BYTES_MAX:
+            self._make_room(lambda load: load.bytes)
 
     def _take_heavy(self, load: _Load) -> None:
         if not load.heavy:
-            if self._heavy_count >= PUSH_PULLS_MAX:
-                raise _Refused
             load.heavy = True
-            self._heavy_count += 1
+            if sum(load.heavy for load in self._loads) > PUSH_PULLS_MAX:
+                self._make_room(lambda load: load.heavy)
 
-    async def _send(self, stream: trio.SocketStream, message: StreamMessage) -> None:
+    async def _send(self, stream: trio.SocketStream, load: _Load, message: StreamMessage) -> None:
+        data = self._frame(message, dialer=False)
+        self._hold(load, len(data))
         with trio.fail_after(self._timeout):
-            await stream.send_all(frame(message, self._wire, self._keyring, dialer=False))
+            await stream.send_all(data)
+
+    def _frame(self, message: StreamMessage, *, dialer: bool) -> bytes:
+        """All bytes to send. A push/pull equal to the last is not encoded again: our table rarely changes between
+        two, and encoding a great one takes a hundred times as long as comparing."""
+        if not isinstance(message, PushPull):
+            plain = content(message, self._wire)
+        else:
+            if message != self._last_push_pull:
+                self._last_push_pull, self._last_content = message, content(message, self._wire)
+            plain = self._last_content
+        return wrapped(plain, self._wire, self._keyring, dialer=dialer)
+
+
+def _check_held(size: int) -> None:
+    """Raises StreamError when a reply takes more memory than all requests may."""
+    if size > HELD_BYTES_MAX:
+        raise StreamError("the reply is too large")
 
 
 def _cause(error: Exception, step: str) -> str:

@@ -24,9 +24,14 @@ PACKET_MAX = 65_535
 RECEIVE_BUFFER = 2 * 1024 * 1024
 """Bytes of kernel buffer asked for, as memberlist does; halved until the kernel agrees."""
 DRAIN_MAX = 64
-"""Packets handled in one go before timers and streams get their turn: a few milliseconds at the worst."""
+"""Packets handled in one go before timers and streams get their turn."""
+DRAIN_TIME = 0.005
+"""Seconds that handling them may take; the last one is brought to its end, which takes a few milliseconds more
+for the worst of packets."""
 CATCH_UP_MAX = 4096
 """Packets handled in one go after the process was held up: more than the kernel keeps for us."""
+CATCH_UP_TIME = 0.1
+"""Seconds that catching up may take. Real traffic is through long before; this is for a flood."""
 BIND_ATTEMPTS = 64
 """How many free TCP ports are tried until the UDP port of the same number is free too."""
 ACCEPT_PAUSE = 0.1
@@ -83,12 +88,15 @@ class Transport:
         """Hand over every datagram that is not empty, for ever."""
         while True:
             await trio.lowlevel.wait_readable(self._udp)
-            self.drain(handle, DRAIN_MAX)
+            self.drain(handle, DRAIN_MAX, DRAIN_TIME)
 
-    def drain(self, handle: Callable[[bytes, Address], None], most: int) -> None:
-        """Hand over the datagrams that are here already, at most so many."""
+    def drain(self, handle: Callable[[bytes, Address], None], most: int, within: float) -> None:
+        """Hand over the datagrams that are here already, at most so many, and none after `within` seconds."""
         udp, counters = self._udp, self._counters
+        until = trio.current_time() + within
         for _ in range(most):
+            if trio.current_time() >= until:
+                return
             try:
                 data, source = udp.recvfrom(PACKET_MAX)
             except BlockingIOError:

@@ -5,7 +5,8 @@ layers of a datagram) and `stream` (the same over TCP, fed bit by bit). Everythi
 settings and keys: randomness for nonces is handed to the keyring from outside.
 
 The promise: any bytes give messages or one WireError. No length is believed before it is checked, and what a
-peer's bytes unfold to is bounded, by 64 KiB for a packet and 20 MiB for a stream.
+peer's bytes unfold to is bounded, by 64 KiB for a packet and 20 MiB for a stream. A stream is parsed in `slices`,
+so that a great one holds up nothing else, and tells how much memory it takes.
 """
 
 from moot.gossip.wire.codec import decode, encode, size_of

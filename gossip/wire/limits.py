@@ -8,10 +8,14 @@ PACKET_MAX: Final = 64 * 1024
 """All that one packet may decompress to. UDP carries 65,507 bytes, and nobody compresses what was bigger."""
 DEPTH_MAX: Final = 4
 """Layers of compound and compress inside each other. Real senders use two."""
-PARTS_MAX: Final = 1024
-"""Messages in one packet, all layers together. A compound has at most 255, and nobody nests them."""
 COMPOUND_MAX: Final = 255
 """Messages in one compound: its count is one byte."""
+PARTS_MAX: Final = COMPOUND_MAX
+"""Parts of one packet, all layers together: nobody nests compounds."""
+COMPRESS_MAX: Final = 1
+"""Compressed layers of one packet: senders compress the whole. Each costs what a packet costs by itself."""
+REQUESTS_MAX: Final = 8
+"""Messages of one packet that are answered: real ones have one. Who answers more serves as an amplifier."""
 PART_MAX: Final = 0xFFFF
 """Size of one message in a compound: its length field has two bytes."""
 
@@ -21,10 +25,19 @@ STREAM_FRAMING_MAX: Final = 1024
 """What label, frame header and the compress map add around a stream's content."""
 NODES_MAX: Final = 1 << 20
 """Members in one push/pull: the reference's limit."""
+NODE_MIN: Final = 20
+"""One encoded member at the least, by which an announced number is judged; the keys alone have 42."""
 NODE_MAX: Final = 64 * 1024
 """One encoded member. A real one has below 1 KiB; more is room for fields that we do not know."""
+MEMBER_SIZE: Final = 400
+"""Memory that a decoded member takes beyond the bytes it was sent in."""
+ENTRY_SIZE: Final = 200
+"""Memory that one entry of Serf's state takes beyond the bytes it was sent in."""
 FAULTY_NODES_MAX: Final = 64
 """Members of one push/pull that are left out for their faults; with more of them it is junk as a whole."""
+
+USER_MAX: Final = PACKET_MAX
+"""A user message on a stream. Nobody sends any there, and one that is decoded holds up everything else."""
 
 NAME_MAX: Final = 1024
 """A member's name. No limit on the wire, but with a longer one an alive message does not fit into a packet."""

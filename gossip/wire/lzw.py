@@ -6,6 +6,7 @@ Compression gives the same bytes as Go. Decompression stops at a limit before it
 from typing import Final
 
 from moot.gossip.errors import LimitExceeded, WireError
+from moot.gossip.wire.slices import Slices, finished
 
 CLEAR: Final = 256
 END: Final = 257
@@ -13,10 +14,15 @@ WIDTH_MIN: Final = 9
 WIDTH_MAX: Final = 12
 CODES_MAX: Final = 1 << WIDTH_MAX
 
+TABLE_SIZE_MAX: Final = 8 * 1024 * 1024
+"""Memory of the table at the most: each string in it is one byte longer than one that was there."""
+
 _FIRST: Final = 258
 """The first code that is learnt."""
 _BATCH: Final = 32
 """Codes taken out of the bits at once."""
+_SLICE: Final = 8192
+"""Codes that make a slice of work."""
 _LITERALS: Final = [bytes((value,)) for value in range(256)] + [b"", b""]
 
 
@@ -24,9 +30,15 @@ def decompress(data: bytes, limit: int) -> bytes:
     """What was compressed. Raises LimitExceeded above `limit` bytes, WireError for what is no LZW.
 
     Bytes after the end code are ignored. Takes memory for the output twice, when its pieces are joined, and
-    below 8 MiB for the table.
+    at most `TABLE_SIZE_MAX` for the table.
     """
+    return finished(decompress_slices(data, limit))
+
+
+def decompress_slices(data: bytes, limit: int) -> Slices[bytes]:
+    """`decompress` in slices."""
     table = _LITERALS.copy()
+    done: list[bytes] = []  # the output of whole slices
     pieces: list[bytes] = []
     size = at = 0  # bytes of output, bits of input read
     bit_count = len(data) << 3
@@ -42,14 +54,18 @@ def decompress(data: bytes, limit: int) -> bytes:
         stop = at + count * width
         acc = int.from_bytes(data[at >> 3 : (stop + 7) >> 3], "little") >> (at & 7)
         mask = (1 << width) - 1
-        done = len(pieces)
+        known = len(pieces)
         control = _expand([acc >> shift & mask for shift in range(0, count * width, width)], table, last, pieces)
-        fresh = pieces[done:]
+        fresh = pieces[known:]
         size += sum(map(len, fresh))
         if size > limit:
             raise LimitExceeded("size", f"decompresses to more than {limit} bytes")
         if control == END:
-            return b"".join(pieces)
+            return b"".join((*done, *pieces))
+        if len(pieces) >= _SLICE:
+            done.append(b"".join(pieces))
+            pieces.clear()
+            yield len(done[-1])
         if control == CLEAR:
             at += (len(fresh) + 1) * width
             del table[_FIRST:]

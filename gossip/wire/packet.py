@@ -13,9 +13,26 @@ from moot.gossip.pack import as_fields, octets, pack, u8, unpack
 from moot.gossip.record import message
 from moot.gossip.swim.messages import ErrorReply, PacketMessage
 from moot.gossip.wire import lzw
-from moot.gossip.wire.codec import COMPOUND, COMPRESS, HAS_CRC, HAS_LABEL, decode, encode
+from moot.gossip.wire.codec import (
+    COMPOUND,
+    COMPRESS,
+    HAS_CRC,
+    HAS_LABEL,
+    INDIRECT_PING,
+    PING,
+    decode,
+    encode,
+)
 from moot.gossip.wire.keyring import SEAL_SIZE, Keyring
-from moot.gossip.wire.limits import COMPOUND_MAX, DEPTH_MAX, PACKET_MAX, PART_MAX, PARTS_MAX
+from moot.gossip.wire.limits import (
+    COMPOUND_MAX,
+    COMPRESS_MAX,
+    DEPTH_MAX,
+    PACKET_MAX,
+    PART_MAX,
+    PARTS_MAX,
+    REQUESTS_MAX,
+)
 
 COMPRESS_KEYS: Final = (b"Algo", b"Buf")
 CRC_SIZE: Final = 5
@@ -47,29 +64,32 @@ def compressed(plain: bytes) -> bytes:
     return bytes((COMPRESS,)) + pack({b"Algo": 0, b"Buf": lzw.compress(plain)})
 
 
-def decompressed(value: object, limit: int) -> bytes:
-    """The content of a compress message, from its decoded body; at most `limit` bytes. Raises WireError."""
+def squeezed(value: object) -> bytes:
+    """What a compress message holds, still compressed, from its decoded body. Raises WireError."""
     fields = as_fields(value, COMPRESS_KEYS)
     if u8(fields, b"Algo") != 0:
         raise WireError("unsupported", "a compression algorithm other than LZW")
-    return lzw.decompress(octets(fields, b"Buf"), limit)
+    return octets(fields, b"Buf")
 
 
 class _Opening:
-    """One packet being taken apart: what it gave so far, and what it may still cost."""
+    """One packet being taken apart: what it gave so far, and what it has cost."""
 
-    __slots__ = ("errors", "messages", "parts", "room")
+    __slots__ = ("compresses", "errors", "messages", "parts", "requests")
 
     def __init__(self) -> None:
         self.messages: list[PacketMessage] = []
         self.errors: list[WireError] = []
-        self.parts = 0
-        self.room = PACKET_MAX
+        self.parts = self.compresses = self.requests = 0
 
     def take(self, data: bytes, depth: int) -> None:
         """Take one message apart, whatever it is. Raises WireError; what was found before stays."""
         kind = data[0] if data else None
         if kind != COMPOUND and kind != COMPRESS:
+            if kind in (PING, INDIRECT_PING):
+                self.requests += 1
+                if self.requests > REQUESTS_MAX:
+                    raise LimitExceeded("requests", f"more than {REQUESTS_MAX} pings in a packet")
             found = decode(data)
             if isinstance(found, ErrorReply):
                 raise WireError("unsupported", "an error reply in a packet")
@@ -77,9 +97,10 @@ class _Opening:
         elif depth >= DEPTH_MAX:
             raise LimitExceeded("depth", f"more than {DEPTH_MAX} layers")
         elif kind == COMPRESS:
-            plain = decompressed(unpack(data[1:]), self.room)
-            self.room -= len(plain)
-            self.take(plain, depth + 1)
+            self.compresses += 1
+            if self.compresses > COMPRESS_MAX:
+                raise LimitExceeded("compress", "compressed more than once")
+            self.take(lzw.decompress(squeezed(unpack(data[1:])), PACKET_MAX), depth + 1)
         else:
             self._take_compound(data, depth + 1)
 
@@ -95,7 +116,7 @@ class _Opening:
                 self.errors.append(WireError("truncated", "a compound without all its parts"))
                 return
             if self.parts >= PARTS_MAX:
-                self.errors.append(LimitExceeded("parts", f"more than {PARTS_MAX} messages in a packet"))
+                self.errors.append(LimitExceeded("parts", f"more than {PARTS_MAX} parts in a packet"))
                 return
             self.parts += 1
             try:

@@ -46,7 +46,8 @@ from moot.gossip.serf.messages import (
     Unknown,
     UserEvent,
 )
-from moot.gossip.wire.limits import EVENT_SLOT_MAX, EVENT_SLOTS_MAX, NAME_MAX, NODES_MAX
+from moot.gossip.wire.limits import ENTRY_SIZE, EVENT_SLOT_MAX, EVENT_SLOTS_MAX, NAME_MAX, NODES_MAX
+from moot.gossip.wire.slices import Slices, finished, portions
 
 PUSH_PULL: Final = 2
 """The type byte of Serf's part of a push/pull."""
@@ -68,7 +69,7 @@ def decode_serf(data: bytes, faults: list[WireError] | None = None) -> SerfMessa
     if not data:
         raise WireError("empty", "a user message without bytes")
     if data[0] == PUSH_PULL:
-        return _read_push_pull(data[1:], [] if faults is None else faults)
+        return finished(read_push_pull(data, [] if faults is None else faults))
     read = _READ.get(data[0])
     if read is None:
         return Unknown(data[0])
@@ -332,26 +333,41 @@ def _slot_of(value: object) -> EventSlot | None:
     return EventSlot(u64(fields, b"LTime"), list_of(fields.get(b"Events"), _event_of))
 
 
-def _read_slots(cursor: Cursor, faults: list[WireError]) -> list[EventSlot | None]:
+_SLICE: Final = 512
+"""Entries of a state that make a slice of work."""
+
+
+def _read_slots(cursor: Cursor, faults: list[WireError]) -> Slices[list[EventSlot | None]]:
     """The event ring. Whoever gets one bad slot into it must not thereby silence the rest of the state."""
     slots: list[EventSlot | None] = []
     first: WireError | None = None
+    taken = 0
     for _ in range(cursor.entries(EVENT_SLOTS_MAX, pairs=False)):
         raw = cursor.raw()
         try:
             if len(raw) > EVENT_SLOT_MAX:
                 raise LimitExceeded("slot", f"an event slot of {len(raw)} bytes")
-            slots.append(_slot_of(unpack(raw)))
+            slot = _slot_of(unpack(raw))
+            slots.append(slot)
+            taken += ENTRY_SIZE * (1 + len(slot.events)) if slot else ENTRY_SIZE
         except WireError as fault:
             first = first or fault
+        taken += len(raw)
+        if taken > _SLICE * ENTRY_SIZE:
+            yield taken
+            taken = 0
     if first is not None:
         faults.append(first)
     return slots
 
 
-def _read_push_pull(body: bytes, faults: list[WireError]) -> SerfPushPull:
-    """Up to 20 MiB from a stream: read piece by piece, so that no length in it is believed."""
-    cursor = Cursor(body, closed=True)
+def read_push_pull(data: bytes, faults: list[WireError]) -> Slices[SerfPushPull]:
+    """Serf's part of a push/pull from its type byte on, as `decode_serf` reads it, but in slices.
+
+    It may have 20 MiB: it is read piece by piece, so that no length in it is believed.
+    """
+    cursor = Cursor(data, closed=True)
+    cursor.take(1)
     clocks = {b"LTime": 0, b"EventLTime": 0, b"QueryLTime": 0}
     status_ltimes: dict[str, int] = {}
     left: list[str] = []
@@ -360,12 +376,15 @@ def _read_push_pull(body: bytes, faults: list[WireError]) -> SerfPushPull:
         if key in clocks:
             clocks[key] = _ltime_of(cursor.value())
         elif key == b"StatusLTimes":
-            count = cursor.entries(NODES_MAX, pairs=True)
-            status_ltimes = {_name_of(cursor.value()): _ltime_of(cursor.value()) for _ in range(count)}
+            for some in portions(cursor.entries(NODES_MAX, pairs=True), _SLICE):
+                status_ltimes |= {_name_of(cursor.value()): _ltime_of(cursor.value()) for _ in range(some)}
+                yield some * ENTRY_SIZE
         elif key == b"LeftMembers":
-            left = [_name_of(cursor.value()) for _ in range(cursor.entries(NODES_MAX, pairs=False))]
+            for some in portions(cursor.entries(NODES_MAX, pairs=False), _SLICE):
+                left += [_name_of(cursor.value()) for _ in range(some)]
+                yield some * ENTRY_SIZE
         elif key == b"Events":
-            events = _read_slots(cursor, faults)
+            events = yield from _read_slots(cursor, faults)
         else:
             cursor.skip()
     return SerfPushPull(clocks[b"LTime"], status_ltimes, left, clocks[b"EventLTime"], events, clocks[b"QueryLTime"])

@@ -30,23 +30,39 @@ from moot.gossip.wire.codec import (
     user_bytes,
 )
 from moot.gossip.wire.keyring import Keyring
-from moot.gossip.wire.limits import FAULTY_NODES_MAX, NODE_MAX, NODES_MAX, STREAM_FRAMING_MAX, STREAM_MAX
-from moot.gossip.wire.packet import COMPRESS_KEYS, compressed, decompressed, label_header
-from moot.gossip.wire.serf_codec import decode_serf
+from moot.gossip.wire.limits import (
+    FAULTY_NODES_MAX,
+    MEMBER_SIZE,
+    NODE_MAX,
+    NODE_MIN,
+    NODES_MAX,
+    STREAM_FRAMING_MAX,
+    STREAM_MAX,
+    USER_MAX,
+)
+from moot.gossip.wire.lzw import TABLE_SIZE_MAX, decompress_slices
+from moot.gossip.wire.packet import COMPRESS_KEYS, compressed, label_header, squeezed
+from moot.gossip.wire.serf_codec import PUSH_PULL as SERF_PUSH_PULL
+from moot.gossip.wire.serf_codec import read_push_pull
+from moot.gossip.wire.slices import Slices
 
 T = TypeVar("T")
-Waits = Generator[None, None, T]
-"""A piece of the parser: it yields whenever it needs more bytes, and returns what it read."""
+Waits = Generator[bool, None, T]
+"""A piece of the parser. It yields True when it needs more bytes, False after a slice of work; returns what it
+read."""
 
 PLAIN_KINDS: Final = frozenset({PING, ACK, PUSH_PULL, USER, ERROR})
 LENGTH_SIZE: Final = 4
+SLICE: Final = 16 * 1024
+"""Bytes of members that make a slice of work, where each counts for `NODE_WORK` more than it has."""
+NODE_WORK: Final = 64
 
 
 class StreamReader:
     """Parses the one message that a stream carries in one direction.
 
-    `expect_label`: whether the peer is the dialer, who begins with the label. Memory stays within the bytes
-    given, which stay within 20 MiB, and what they unfold to within the same limit.
+    `expect_label`: whether the peer is the dialer, who begins with the label. What is given stays within 20 MiB,
+    and so does what it decompresses to; what is made of that may take several times as much, see `held`.
     """
 
     def __init__(self, config: WireConfig, keyring: Keyring | None, *, expect_label: bool) -> None:
@@ -55,8 +71,10 @@ class StreamReader:
         self._expect_label = expect_label
         self._cursor = Cursor()
         self._given = 0
-        self._need = 1
+        self._built = 0
         self._parse = self._message()
+        self.hungry = True
+        """Whether the parser waits for more bytes; else it only paused."""
         self.unwrapped = False
         """Whether label, encryption and compression are off. From here on the reference answers a fault with
         silence, not with an error reply; see `error_text`."""
@@ -66,23 +84,35 @@ class StreamReader:
         """Faults that did not spoil the message: members or events left out, a state that cannot be read."""
 
     @property
-    def need(self) -> int:
-        """At least this many more bytes are needed; a hint for how much to receive at once."""
-        return max(1, self._need)
+    def held(self) -> int:
+        """About how many bytes of memory the unfinished message takes, rather too high than too low."""
+        return self._cursor.held + self._built
 
     def feed(self, data: bytes) -> StreamMessage | None:
-        """More bytes as received. Returns the message when it is complete; what follows it is ignored.
+        """`give`, and `step` to the end of what can be done with it: up to seconds with the largest."""
+        self.give(data)
+        message = self.step()
+        while message is None and not self.hungry:
+            message = self.step()
+        return message
 
-        Returns None when more bytes are needed. Raises WireError, after which the reader is of no more use.
-        """
+    def give(self, data: bytes) -> None:
+        """More bytes as received, when the reader is hungry."""
         self._given += len(data)
         self._cursor.feed(data)
+
+    def step(self) -> StreamMessage | None:
+        """Parse for a millisecond or two. Returns the message when it is complete; what follows it is ignored.
+
+        Returns None when more bytes are needed, then it is `hungry`, or another step. Raises WireError, after
+        which the reader is of no more use.
+        """
         try:
-            next(self._parse)
+            self.hungry = next(self._parse)
         except StopIteration as stop:
             message: StreamMessage = stop.value
             return message
-        if self._given > STREAM_MAX + STREAM_FRAMING_MAX:
+        if self.hungry and self._given > STREAM_MAX + STREAM_FRAMING_MAX:
             raise LimitExceeded("stream", f"more than {STREAM_MAX} bytes")
         return None
 
@@ -97,17 +127,25 @@ class StreamReader:
             except Incomplete:
                 if cursor.closed:
                     raise
-            yield
+            yield True
 
     def _take(self, count: int) -> Waits[bytes]:
         """The next bytes as they are."""
         while self._cursor.available() < count:
             if self._cursor.closed:
                 raise Incomplete
-            self._need = count - self._cursor.available()
-            yield
-        self._need = 1
+            yield True
         return self._cursor.take(count)
+
+    def _in_slices(self, work: Slices[T]) -> Waits[T]:
+        """Do the work, and count the memory it takes."""
+        while True:
+            try:
+                self._built += next(work)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            yield False
 
     # ---- layers
 
@@ -174,7 +212,10 @@ class StreamReader:
                 fields[b"Algo"] = yield from self._await(self._cursor.value)
             else:
                 yield from self._await(self._cursor.skip)
-        self._cursor = Cursor(decompressed(fields, STREAM_MAX), closed=True)
+        packed = squeezed(fields)
+        self._built = len(packed) + TABLE_SIZE_MAX
+        content = yield from self._in_slices(decompress_slices(packed, STREAM_MAX))
+        self._cursor, self._built = Cursor(content, closed=True), 0
         return (yield from self._take(1))[0]
 
     def _big_value(self) -> object:
@@ -189,7 +230,17 @@ class StreamReader:
             raise LimitExceeded("nodes", f"a push/pull of {count} members")
         if not 0 <= state_size <= STREAM_MAX:
             raise LimitExceeded("state", f"a state of {state_size} bytes")
+        members = yield from self._members(count)
+        raw = yield from self._take(state_size)
+        return PushPull(flag(header, b"Join"), members, (yield from self._state(raw)) if raw else None)
+
+    def _members(self, count: int) -> Waits[list[Member]]:
+        """So many members, but for those that cannot be read, which are noted."""
+        cursor = self._cursor
+        if cursor.closed and count * NODE_MIN > cursor.available():
+            raise LimitExceeded("nodes", f"{count} members announced in {cursor.available()} bytes")
         members: list[Member] = []
+        pause = SLICE
         for index in range(count):
             node = yield from self._await(self._node)
             try:
@@ -198,37 +249,49 @@ class StreamReader:
                 self.errors.append(error)
                 if index + 1 - len(members) > FAULTY_NODES_MAX:
                     raise LimitExceeded("nodes", f"more than {FAULTY_NODES_MAX} faulty members") from error
-        raw = yield from self._take(state_size)
-        return PushPull(flag(header, b"Join"), members, self._state(raw) if raw else None)
+            self._built = cursor.position + MEMBER_SIZE * len(members)
+            work = cursor.position + NODE_WORK * index
+            if work > pause:
+                pause = work + SLICE
+                yield False
+        return members
 
     def _node(self) -> object:
         return self._cursor.value(NODE_MAX)
 
-    def _state(self, raw: bytes) -> SerfPushPull | None:
+    def _state(self, raw: bytes) -> Waits[SerfPushPull | None]:
         """The layer above's part. One that cannot be read is noted; members count without it all the same."""
+        self._built += 2 * len(raw)  # the bytes, and the texts made of them
         try:
-            state = decode_serf(raw, self.errors)
+            if raw[0] != SERF_PUSH_PULL:
+                raise WireError("state", "a user state that is no push/pull of Serf's")
+            return (yield from self._in_slices(read_push_pull(raw, self.errors)))
         except WireError as error:
             self.errors.append(error)
             return None
-        if isinstance(state, SerfPushPull):
-            return state
-        self.errors.append(WireError("state", "a user state that is no push/pull of Serf's"))
-        return None
 
     def _user(self) -> Waits[User]:
+        """Deviation: the reference takes up to 20 MiB, but nobody sends any."""
         header = as_fields((yield from self._await(self._cursor.value)), (b"UserMsgLen",))
         size = i64(header, b"UserMsgLen")
-        if not 0 <= size <= STREAM_MAX:
+        if not 0 <= size <= USER_MAX:
             raise LimitExceeded("user", f"a user message of {size} bytes")
         return decode_user((yield from self._take(size)))
 
 
+def content(message: StreamMessage, config: WireConfig) -> bytes:
+    """A message on a stream without encryption and label: the part that may be sent more than once."""
+    plain = _user_frame(message) if isinstance(message, User) else encode(message)
+    return compressed(plain) if config.compress else plain
+
+
 def frame(message: StreamMessage, config: WireConfig, keyring: Keyring | None, *, dialer: bool) -> bytes:
     """All bytes of a message on a stream; the dialer's begin with the label."""
-    plain = _user_frame(message) if isinstance(message, User) else encode(message)
-    if config.compress:
-        plain = compressed(plain)
+    return wrapped(content(message, config), config, keyring, dialer=dialer)
+
+
+def wrapped(plain: bytes, config: WireConfig, keyring: Keyring | None, *, dialer: bool) -> bytes:
+    """`content` under encryption and label."""
     if keyring is not None and config.verify_outgoing:
         plain = _sealed(plain, config, keyring)
     return label_header(config.label) + plain if dialer else plain

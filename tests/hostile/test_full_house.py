@@ -1,6 +1,7 @@
 """Everything that a Serf bounds at its bound at once: a peer must still be able to read its push/pull."""
 
 from moot.gossip.config import WireConfig
+from moot.gossip.net.streams import HELD_BYTES_MAX
 from moot.gossip.record import Address
 from moot.gossip.serf.messages import SerfPushPull, UserEvent
 from moot.gossip.swim.member import Member, Status
@@ -33,9 +34,11 @@ def test_a_push_pull_of_all_that_we_take_in_is_one_that_we_read() -> None:
     data = frame(ours, WIRE, None, dialer=False)
     assert len(data) > 18 * 2**20
     reader = StreamReader(WIRE, None, expect_label=False)
-    read = None
+    read, held = None, 0
     for start in range(0, len(data), 65536):
         read = reader.feed(data[start : start + 65536])
+        held = max(held, reader.held)
+    assert held < HELD_BYTES_MAX
     assert isinstance(read, PushPull)
     assert reader.errors == []
     sent, found = ours.state, read.state

@@ -3,29 +3,34 @@
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from random import Random
 
 import pytest
 
 from moot.gossip.config import WireConfig
 from moot.gossip.errors import LimitExceeded, WireError
 from moot.gossip.pack import pack
+from moot.gossip.record import Address
 from moot.gossip.serf.messages import SerfPushPull
-from moot.gossip.swim.messages import PushPull, StreamMessage
+from moot.gossip.swim.messages import IndirectPing, Ping, PushPull, StreamMessage, User
 from moot.gossip.wire import lzw
+from moot.gossip.wire.codec import encode
 from moot.gossip.wire.limits import (
     DEPTH_MAX,
     FAULTY_NODES_MAX,
     NODES_MAX,
     PACKET_MAX,
     PARTS_MAX,
+    REQUESTS_MAX,
     STREAM_FRAMING_MAX,
     STREAM_MAX,
 )
 from moot.gossip.wire.packet import PacketCodec, compressed
-from moot.gossip.wire.serf_codec import decode_coordinate, decode_filter, decode_serf
+from moot.gossip.wire.serf_codec import decode_coordinate, decode_filter, decode_serf, read_push_pull
 from moot.gossip.wire.stream import StreamReader
 
 MIB = 1 << 20
+AT = Address(bytes(4), 7946)
 NODE = pack({"Name": "n", "Port": 1})
 
 
@@ -100,22 +105,38 @@ def test_a_packet_expands_to_64_kib_at_most() -> None:
         plain_codec().open(bomb)
 
 
-def test_all_parts_of_a_packet_share_the_limit() -> None:
-    part = compressed(b"\x08\xee" + bytes(PACKET_MAX // 4))
-    packet = b"\x07\x0a" + len(part).to_bytes(2, "big") * 10 + part * 10
-    with memory_below(2 * MIB):
-        opened = plain_codec().open(packet)
-    assert len(opened.messages) == 3
-    assert {error.kind for error in opened.errors} == {"size"}
+def compound(*parts: bytes) -> bytes:
+    lengths = b"".join(len(part).to_bytes(2, "big") for part in parts)
+    return bytes((7, len(parts))) + lengths + b"".join(parts)
+
+
+def test_a_packet_is_decompressed_once_wherever_that_stands() -> None:
+    part, junk = compressed(b"\x08\xee"), b"\x09\xff"
+    assert len(plain_codec().open(part).messages) == 1
+    for parts in ([part] * 255, [b"\x08\xee", *[junk] * 254]):
+        opened = plain_codec().open(compound(*parts))
+        assert len(opened.messages) == 1
+        assert [error.kind for error in opened.errors[-253:]] == ["compress"] * 253
+    with pytest.raises(LimitExceeded, match="compressed more than once"):
+        plain_codec().open(compressed(part))
+
+
+def test_a_packet_makes_us_answer_a_handful_of_times_at_most() -> None:
+    ping, indirect = encode(Ping(1, "")), encode(IndirectPing(1, AT, "x", True))
+    packet = compressed(compound(*[ping, indirect] * 127, b"\x08\xee"))
+    opened = plain_codec().open(packet)
+    assert len(opened.messages) == REQUESTS_MAX + 1
+    assert isinstance(opened.messages[-1], User)
+    assert {error.kind for error in opened.errors} == {"requests"}
 
 
 def test_layers_inside_each_other_are_counted() -> None:
     packet = b"\x08\xee"
     for _ in range(DEPTH_MAX):
-        packet = compressed(packet)
+        packet = compound(packet)
     assert plain_codec().open(packet).messages
-    with pytest.raises(LimitExceeded, match="depth"):
-        plain_codec().open(compressed(packet))
+    opened = plain_codec().open(compound(packet))
+    assert [error.kind for error in opened.errors] == ["depth"]
     for _ in range(5000):
         packet = b"\x07\x01" + min(len(packet), 0xFFFF).to_bytes(2, "big") + packet[:0xFFFF]
     opened = plain_codec().open(packet)
@@ -124,11 +145,12 @@ def test_layers_inside_each_other_are_counted() -> None:
 
 
 def test_messages_of_a_packet_are_counted_over_all_layers() -> None:
-    inner = b"\x07\xff" + b"\x00\x02" * 255 + b"\x08\xee" * 255
-    packet = b"\x07\x10" + len(inner).to_bytes(2, "big") * 16 + inner * 16
-    opened = plain_codec().open(packet)
-    assert len(opened.messages) == PARTS_MAX // 256 * 255
-    assert [error.kind for error in opened.errors] == ["parts"]
+    inner = compound(*[b"\x08\xee"] * 255)
+    assert len(plain_codec().open(inner).messages) == PARTS_MAX
+    opened = plain_codec().open(compound(*[inner] * 16))
+    assert len(opened.messages) == PARTS_MAX - 1
+    assert {error.kind for error in opened.errors} == {"parts"}
+    assert len(opened.errors) <= 16
 
 
 def test_lzw_stops_at_its_limit_and_not_after() -> None:
@@ -140,7 +162,7 @@ def test_lzw_stops_at_its_limit_and_not_after() -> None:
 def test_a_stream_expands_to_20_mib_at_most() -> None:
     bomb = compressed(push_pull(0, STREAM_MAX) + bytes(STREAM_MAX))
     assert len(bomb) < 200_000
-    with memory_below(STREAM_MAX + 8 * MIB), pytest.raises(LimitExceeded):
+    with memory_below(STREAM_MAX + 10 * MIB), pytest.raises(LimitExceeded):
         read(bomb)
 
 
@@ -155,6 +177,49 @@ def test_compressed_inside_compressed_is_refused() -> None:
 def test_a_push_pull_of_too_many_members_is_refused_by_its_header(count: int) -> None:
     with memory_below(MIB), pytest.raises(WireError):
         read(push_pull(count))
+
+
+def test_a_small_stream_that_unfolds_to_members_without_end_is_refused() -> None:
+    bomb = compressed(push_pull(NODES_MAX) + b"\x91\xa1x" * NODES_MAX)
+    assert len(bomb) < 10_000
+    reader = StreamReader(WireConfig(), None, expect_label=True)
+    with pytest.raises(LimitExceeded, match="announced in"):
+        reader.feed(bomb)
+
+
+def test_what_lzw_builds_on_the_way_stays_near_its_output() -> None:
+    # literals only: a reference to each would take eight times what it stands for
+    junk = Random(1).randbytes(2 * MIB)
+    squeezed = lzw.compress(junk)
+    with memory_below(5 * MIB):
+        assert lzw.decompress(squeezed, 2 * MIB) == junk
+
+
+def test_what_arrives_in_single_bytes_is_not_copied_for_each() -> None:
+    reader = StreamReader(WireConfig(), None, expect_label=True)
+    for piece in (push_pull(0, STREAM_MAX), bytes(16 * MIB), b"\0"):
+        assert reader.feed(piece) is None
+    with memory_below(MIB):
+        for _ in range(1000):
+            assert reader.feed(b"\0") is None
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\xacStatusLTimes\xdf\x00\x03\x00\x00" + b"\xa1x\x01" * 0x30000,
+        b"\xabLeftMembers\xdd\x00\x03\x00\x00" + b"\xa1x" * 0x30000,
+        b"\xa6Events\xdc\x10\x00" + (b"\x92\x01\xdc\x00\x30" + b"\x90" * 48) * 0x1000,
+    ],
+    ids=["ltimes", "left", "events"],
+)
+def test_a_great_state_is_read_in_slices_and_its_entries_are_counted(tail: bytes) -> None:
+    faults: list[WireError] = []
+    slices = list(read_push_pull(b"\x02\x81" + tail, faults))
+    assert not faults
+    assert len(slices) > 0x30000 // 1024
+    assert max(slices) < MIB
+    assert sum(slices) > 0x30000 * 150
 
 
 @pytest.mark.parametrize("size", [-1, STREAM_MAX + 1, 1 << 62])
@@ -176,9 +241,10 @@ def test_no_more_is_buffered_than_a_stream_may_have() -> None:
     reader = StreamReader(WireConfig(), None, expect_label=True)
     piece = bytes(MIB)
     assert reader.feed(push_pull(0, STREAM_MAX)) is None
-    for _ in range(STREAM_MAX // MIB - 1):
-        assert reader.feed(piece) is None
-    assert reader.need <= MIB
+    with memory_below(STREAM_MAX * 5 // 4):
+        for _ in range(STREAM_MAX // MIB - 1):
+            assert reader.feed(piece) is None
+    assert STREAM_MAX - MIB <= reader.held < STREAM_MAX
 
 
 def test_members_without_end_are_refused_when_the_stream_is_full() -> None:

@@ -12,13 +12,14 @@ import trio
 from moot.gossip.config import WireConfig
 from moot.gossip.counters import Counters
 from moot.gossip.net import Node
-from moot.gossip.net.streams import PUSH_PULLS_MAX, STREAMS_MAX, Streams
+from moot.gossip.net.streams import PUSH_PULLS_MAX, STREAMS_MAX, Answer, Streams
 from moot.gossip.net.transport import Transport
 from moot.gossip.record import Address
+from moot.gossip.swim.member import Member, Status
 from moot.gossip.swim.messages import Ack, ErrorReply, Ping, PushPull, StreamMessage, User
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.packet import PacketCodec
-from moot.gossip.wire.stream import StreamReader, frame
+from moot.gossip.wire.stream import StreamReader, content, frame
 from tests.support.pool import FAST_SWIM, PATIENCE, open_pool, settings_of, until
 
 KEY = bytes(range(16))
@@ -206,29 +207,127 @@ async def test_two_hundred_idle_connections_keep_nobody_out() -> None:
         await until(lambda: node.counters.streams_in == CROWD)
 
 
-async def test_more_connections_than_allowed_are_closed_at_once() -> None:
+async def connect(node: Node, host: str = "127.0.0.1") -> trio.SocketStream:
+    """A connection from this address of ours."""
+    return await trio.open_tcp_stream(node.address.host, node.address.port, local_address=host)
+
+
+async def test_with_more_connections_than_allowed_the_oldest_gives_way() -> None:
     async with victim() as node, AsyncExitStack() as held:
+        oldest = await held.enter_async_context(await connect(node))
         for _ in range(STREAMS_MAX):
-            await held.enter_async_context(await trio.open_tcp_stream(node.address.host, node.address.port))
-        await until(lambda: node.counters.streams_in == STREAMS_MAX)
-        async with await trio.open_tcp_stream(node.address.host, node.address.port) as one_more:
-            assert await ends_within(one_more, FAST_SWIM.stream_timeout / 2)
-        assert node.counters.streams_refused >= 1
-        await held.aclose()
-        await until(lambda: node.counters.streams_broken >= STREAMS_MAX)
-
-
-async def test_more_push_pulls_than_allowed_are_closed_without_a_reply() -> None:
-    async with victim() as node, AsyncExitStack() as held:
-        half = b"\x06\x83\xa4Join\xc2\xa5Nodes\x01"
-        for _ in range(PUSH_PULLS_MAX):
-            stream = await held.enter_async_context(await trio.open_tcp_stream(node.address.host, node.address.port))
-            await stream.send_all(half)
-        await until(lambda: node.counters.streams_in == PUSH_PULLS_MAX)
-        assert await exchange(node.address, push_pull()) is None
+            await held.enter_async_context(await connect(node))
+        assert await ends_within(oldest, FAST_SWIM.stream_timeout / 2)
         assert await exchange(node.address, frame(Ping(1, ""), WIRE, None, dialer=True)) == Ack(1)
-        await held.aclose()
-        await until(lambda: node.counters.streams_broken >= PUSH_PULLS_MAX)
+        assert node.counters.streams_refused == 2
+
+
+async def test_who_holds_many_connections_keeps_no_other_address_out() -> None:
+    async with victim() as node, AsyncExitStack() as held:
+        honest = await held.enter_async_context(await connect(node, "127.41.0.8"))
+        for _ in range(STREAMS_MAX + 20):
+            await held.enter_async_context(await connect(node, "127.41.0.7"))
+        await until(lambda: node.counters.streams_refused == 21)
+        await honest.send_all(frame(Ping(3, ""), WIRE, None, dialer=True))
+        with trio.fail_after(PATIENCE):
+            reply = await honest.receive_some(1000)
+        assert StreamReader(WIRE, None, expect_label=False).feed(bytes(reply)) == Ack(3)
+
+
+async def test_with_more_push_pulls_than_allowed_the_oldest_gives_way() -> None:
+    async with victim() as node, AsyncExitStack() as held:
+        halves = []
+        for _ in range(PUSH_PULLS_MAX):
+            halves.append(await held.enter_async_context(await connect(node)))
+            await halves[-1].send_all(b"\x06\x83\xa4Join\xc2\xa5Nodes\x01")
+        await until(lambda: node.counters.streams_in == PUSH_PULLS_MAX)
+        assert isinstance(await exchange(node.address, push_pull()), PushPull)
+        assert await ends_within(halves[0], FAST_SWIM.stream_timeout / 2)
+        assert node.counters.streams_refused == 1
+
+
+async def test_who_holds_most_memory_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moot.gossip.net.streams.HELD_BYTES_MAX", 2**20)
+    begin = b"\x06\x83\xa4Join\xc2\xa5Nodes\x00\xacUserStateLen\xce\x01\x00\x00\x00"
+    begin_members = b"\x06\x83\xa4Join\xc2\xa5Nodes\xcd\x10\x00\xacUserStateLen\x00"
+    hogs = [begin + bytes(900_000), begin_members + b"\x91\xa1x" * 2000]
+    for hog in hogs:
+        async with victim() as node, await connect(node) as greatest, await connect(node) as other:
+            await greatest.send_all(hog)
+            await until(lambda node=node: node.counters.streams_in == 2)
+            await other.send_all(begin + bytes(400_000))
+            assert await ends_within(greatest, FAST_SWIM.stream_timeout / 2)
+            assert node.counters.streams_refused == 1
+            assert not await ends_within(other, 0)
+
+
+async def serve_once(streams: Streams, transport: Transport, data: bytes, answer: Answer) -> None:
+    """Serve one connection on which `data` are here already; its peer reads nothing."""
+    async with trio.open_nursery() as nursery:
+        accepted: list[trio.SocketStream] = []
+
+        async def accept(stream: trio.SocketStream) -> None:
+            accepted.append(stream)
+
+        nursery.start_soon(transport.accept_streams, accept, nursery)
+        async with await transport.dial(transport.address) as stream:
+            await stream.send_all(data)
+            await until(lambda: bool(accepted))
+            await streams.serve(accepted[0], answer)
+        nursery.cancel_scope.cancel()
+
+
+def make_streams(counters: Counters) -> tuple[Streams, Transport]:
+    transport = Transport.bind("127.41.0.1", 0, counters)
+    return Streams(transport, wire=WIRE, keyring=None, timeout=PATIENCE, counters=counters), transport
+
+
+async def test_replies_that_nobody_reads_count_as_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moot.gossip.net.streams.HELD_BYTES_MAX", 2**20)
+    counters = Counters()
+    streams, transport = make_streams(counters)
+    flood = User(b"", bytes(2**21))
+    await serve_once(streams, transport, frame(Ping(1, ""), WIRE, None, dialer=True), lambda source, message: flood)
+    assert counters.streams_refused == 1
+    transport.close()
+
+
+async def test_a_great_push_pull_leaves_room_for_other_tasks() -> None:
+    members = [Member(f"node-{number}", Address(bytes(4), 1), 1, Status.ALIVE) for number in range(10_000)]
+    data = frame(PushPull(False, members), WireConfig(compress=True), None, dialer=True)
+    streams, transport = make_streams(Counters())
+    turns = [0]
+    took: list[int] = []
+
+    async def other() -> None:
+        while True:
+            turns[-1] += 1
+            await trio.lowlevel.checkpoint()
+
+    def answer(source: Address, message: StreamMessage) -> None:
+        assert isinstance(message, PushPull)
+        took.append(turns[-1])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await serve_once(streams, transport, data, answer)
+        nursery.cancel_scope.cancel()
+    assert took[0] > len(members) / 256
+    transport.close()
+
+
+async def test_a_push_pull_that_did_not_change_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[StreamMessage] = []
+
+    def counted(message: StreamMessage, config: WireConfig) -> bytes:
+        encoded.append(message)
+        return content(message, config)
+
+    monkeypatch.setattr("moot.gossip.net.streams.content", counted)
+    async with victim() as node:
+        replies = [await exchange(node.address, push_pull()) for _ in range(3)]
+        assert replies[0] == replies[1] == replies[2]
+        assert len(encoded) == 1
 
 
 async def serve_bytes(nursery: trio.Nursery, data: bytes | None) -> int:

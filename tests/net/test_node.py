@@ -19,7 +19,7 @@ from moot.gossip.record import Address
 from moot.gossip.serf.announcer import SerfState
 from moot.gossip.serf.events import MemberChange, MemberEvent
 from moot.gossip.serf.guard import nomad_guard
-from moot.gossip.swim.messages import Ping
+from moot.gossip.swim.messages import Nack, Ping
 from moot.gossip.wire.packet import PacketCodec
 from tests.support.pool import FAST_SWIM, PATIENCE, Pool, open_pool, settings_of, until
 
@@ -316,3 +316,13 @@ def test_ctrl_c_ends_a_busy_node_as_an_interrupt_and_nothing_else() -> None:
         said, _ = node.communicate(timeout=PATIENCE)
     assert said == b"interrupted\n"
     assert node.returncode == 0
+
+
+async def test_more_messages_than_a_packet_may_have_take_several() -> None:
+    async with open_pool(settings_of("a")) as pool:
+        node = pool["a"]
+        before = node.counters.packets_out
+        node._send_packet(node.address, [Nack(number) for number in range(300)], False)
+        assert node.counters.packets_out - before == 2
+        await until(lambda: node.counters.packets_in >= 2)
+        assert not node.counters.refused

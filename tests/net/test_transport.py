@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from moot.gossip.counters import Counters
 from moot.gossip.errors import ConfigError
@@ -114,10 +115,30 @@ async def test_what_is_here_already_can_be_taken_in_without_waiting() -> None:
     got: list[bytes] = []
     for number in range(5):
         transport.send_packet(b"%d" % number, transport.address)
-    transport.drain(lambda data, source: got.append(data), 3)
+    transport.drain(lambda data, source: got.append(data), 3, 60)
     assert got == [b"0", b"1", b"2"]
-    transport.drain(lambda data, source: got.append(data), 3)
+    transport.drain(lambda data, source: got.append(data), 3, 60)
     assert got == [b"0", b"1", b"2", b"3", b"4"]
+    transport.close()
+
+
+async def test_packets_that_cost_much_are_taken_in_fewer_at_a_time(mock_clock: trio.testing.MockClock) -> None:
+    transport = Transport.bind(HOSTS[0], 0, Counters())
+    got: list[bytes] = []
+
+    def handle(data: bytes, source: Address) -> None:
+        got.append(data)
+        mock_clock.jump(0.002)
+
+    for number in range(20):
+        transport.send_packet(b"%d" % number, transport.address)
+    transport.drain(handle, 64, 0.005)
+    assert len(got) == 3
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(transport.receive_packets, handle)
+        await trio.lowlevel.wait_writable(transport._udp)
+        assert len(got) < 10
+        nursery.cancel_scope.cancel()
     transport.close()
 
 

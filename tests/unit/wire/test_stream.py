@@ -1,18 +1,21 @@
 """StreamReader and frame: who writes labels, what must be encrypted, what a listener answers."""
 
+from itertools import pairwise
+
 import pytest
 
 from moot.gossip.config import WireConfig
-from moot.gossip.errors import CryptoError, WireError
+from moot.gossip.errors import CryptoError, LimitExceeded, WireError
 from moot.gossip.pack import pack
 from moot.gossip.record import Address
 from moot.gossip.serf.messages import JoinIntent, SerfPushPull, Unknown
 from moot.gossip.swim.member import Member, Status
-from moot.gossip.swim.messages import Ack, ErrorReply, Ping, PushPull, StreamMessage, User
+from moot.gossip.swim.messages import Ack, Ping, PushPull, StreamMessage, User
 from moot.gossip.wire.codec import encode
 from moot.gossip.wire.keyring import Keyring
+from moot.gossip.wire.limits import USER_MAX
 from moot.gossip.wire.serf_codec import encode_serf
-from moot.gossip.wire.stream import StreamReader, error_text, frame
+from moot.gossip.wire.stream import StreamReader, content, error_text, frame
 
 PLAIN = WireConfig()
 BLUE = WireConfig(label=b"blue")
@@ -140,13 +143,32 @@ def test_user_messages_travel_on_streams_too() -> None:
     assert read(frame(User(b"\x63?"), PLAIN, None, dialer=True)) == User(Unknown(0x63), b"\x63?")
     with pytest.raises(WireError, match="empty"):
         read(b"\x08\x80")
+    with pytest.raises(LimitExceeded, match="user"):
+        read(b"\x08" + pack({"UserMsgLen": USER_MAX + 1}))
 
 
-def test_the_hint_tells_how_much_is_missing_where_that_is_known() -> None:
-    reader = StreamReader(PLAIN, ring(), expect_label=True)
-    sealed = frame(ErrorReply("no"), PLAIN, ring(), dialer=True)
-    assert reader.feed(sealed[:5]) is None
-    assert reader.need == len(sealed) - 5
+def test_a_great_push_pull_is_read_in_slices() -> None:
+    members = [Member(f"node-{number}", MEMBER.address, 1, Status.ALIVE, bytes(50)) for number in range(5000)]
+    state = SerfPushPull(5, {member.name: 1 for member in members}, [member.name for member in members], 2, [], 1)
+    message = PushPull(False, members, state)
+    for config in (PLAIN, WireConfig(compress=True)):
+        reader = StreamReader(config, ring(), expect_label=True)
+        reader.give(frame(message, config, ring(), dialer=True))
+        held = []
+        while (read := reader.step()) is None:
+            assert not reader.hungry
+            held.append(reader.held)
+        assert read == message
+        assert 5000 / 256 < len(held) < 400
+        assert max(after - before for before, after in pairwise(held)) < 2**20
+
+
+def test_what_a_reader_holds_counts_the_members_and_not_only_their_bytes() -> None:
+    data = content(PushPull(False, [MEMBER] * 1000, STATE), PLAIN)
+    reader = StreamReader(PLAIN, None, expect_label=True)
+    assert reader.feed(data[:-1]) is None
+    assert reader.hungry
+    assert reader.held > len(data) + 1000 * 300
 
 
 def test_compress_messages_are_read_as_maps_in_any_order_and_as_arrays() -> None:
