@@ -2,12 +2,18 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write golden scripts anew from what happens now")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # a job that a script put into the background ignores SIGINT, and so would every agent that a test starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
