@@ -1,5 +1,6 @@
 """Peers that send junk, stall, vanish or come in crowds: a node stands, and goes on serving the others."""
 
+import functools
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -254,7 +255,8 @@ async def test_who_holds_most_memory_gives_way(monkeypatch: pytest.MonkeyPatch) 
     for hog in hogs:
         async with victim() as node, await connect(node) as greatest, await connect(node) as other:
             await greatest.send_all(hog)
-            await until(lambda node=node: node.counters.streams_in == 2)
+            counters = node.counters
+            await until(functools.partial(lambda counted: bool(counted.streams_in == 2), counters))
             await other.send_all(begin + bytes(400_000))
             assert await ends_within(greatest, FAST_SWIM.stream_timeout / 2)
             assert node.counters.streams_refused == 1
