@@ -14,6 +14,7 @@ gave. `pytest --rewrite` writes the latter anew; a review reads the difference.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from moot.gossip.config import LAN
 from moot.gossip.record import Address
@@ -36,6 +37,12 @@ from moot.gossip.swim.messages import Ack, Alive, Dead, IndirectPing, Nack, Pack
 from tests.support.swim import Desk, Opened, Sent, address
 
 SEPARATOR = "---"
+
+
+class Runs(Protocol):
+    """A script of one layer: made without arguments, it runs command after command."""
+
+    def run(self, command: str) -> list[str]: ...
 
 
 class Script:
@@ -165,9 +172,9 @@ class Script:
         raise AssertionError(event)
 
 
-def play(text: str) -> str:
+def play(text: str, kind: type[Runs]) -> str:
     """The script with its output lines as the core gives them now."""
-    script = Script()
+    script = kind()
     result = []
     for block in text.strip("\n").split("\n\n"):
         commands = block.split(f"\n{SEPARATOR}")[0].splitlines()
@@ -180,10 +187,10 @@ def play(text: str) -> str:
     return "\n".join(result)
 
 
-def check(path: Path, rewrite: bool) -> None:
+def check(path: Path, rewrite: bool, kind: type[Runs] = Script) -> None:
     """Compare a script file with what happens now, or write it anew."""
     held = path.read_text()
-    now = play(held)
+    now = play(held, kind)
     if rewrite:
         path.write_text(now)
         return

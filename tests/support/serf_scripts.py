@@ -16,7 +16,6 @@ As in `scripts`, a block is some commands, a line `---`, and the lines that the 
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 from moot.gossip.errors import CommandError
 from moot.gossip.serf import MemberStatus
@@ -32,8 +31,6 @@ from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import Ack, Alive, Ping, PushPull
 from tests.support.serf import SerfDesk, push_pull
 from tests.support.swim import Opened, member
-
-SEPARATOR = "---"
 
 
 class Script:
@@ -156,27 +153,3 @@ class Script:
             case JoinDone(results=results):
                 return "* joined: " + ", ".join(error or "well" for _, error in results)
         return None
-
-
-def play(text: str) -> str:
-    """The script with its output lines as Serf gives them now."""
-    script = Script()
-    result = []
-    for block in text.strip("\n").split("\n\n"):
-        commands = block.split(f"\n{SEPARATOR}")[0].splitlines()
-        result += [*commands, SEPARATOR]
-        for command in commands:
-            if not command.startswith("#"):
-                result += script.run(command)
-        result.append("")
-    return "\n".join(result)
-
-
-def check(path: Path, rewrite: bool) -> None:
-    """Compare a script file with what happens now, or write it anew."""
-    held = path.read_text()
-    now = play(held)
-    if rewrite:
-        path.write_text(now)
-        return
-    assert now == held, f"{path.name} differs; if the change is meant, run pytest --rewrite and review"
