@@ -8,12 +8,21 @@ TEST_JOBS ?= 4
 
 .PHONY: demo test lint env lock clean
 
+# the stamp is written last: an install that did not end is made anew, from nothing
 env: $(VENV)/.stamp
 $(VENV)/.stamp: pyproject.toml requirements.lock
-	$(PYTHON) -m venv $(VENV)
+	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); case "$$version" in \
+	    3.11|3.12|3.13) ;; \
+	    *) echo "moot needs Python 3.11 to 3.13, and $(PYTHON) is $${version:-not one};" \
+	        "try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1 ;; \
+	esac
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "$(PYTHON) lacks venv; on Debian the package python3-venv has it" >&2; exit 1; }
+	@test -e $@ || { test ! -e $(VENV)/pyvenv.cfg || clear=--clear; set -x; $(PYTHON) -m venv $$clear $(VENV); }
+	@rm -f $@
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $@
+	@touch $@
 
 demo: env
 	$(BIN)/moot demo
