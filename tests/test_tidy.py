@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("agent", "gossip", "http") for path in sorted((ROOT / folder).rglob("*.py"))]
 PYTHON = [*CODE, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "bench").rglob("*.py"))]
 
-LEAVES = {f"gossip.{name}" for name in ("errors", "record", "pack", "config", "counters", "faults")}
+LEAVES = {f"gossip.{name}" for name in ("errors", "record", "pack", "config", "counters", "faults", "expressions")}
 MESSAGES = {
     "gossip.swim.messages",
     "gossip.swim.member",
@@ -37,13 +37,15 @@ MAY_IMPORT: dict[str, set[str]] = {
 """What of moot each package may import. `""` is the package moot itself (its version)."""
 PURE = ("gossip.swim", "gossip.serf", "gossip.wire")
 THIRD_PARTY = {
+    "gossip.pack": {"msgpack"},
+    "gossip.expressions": {"re2"},
     "gossip.swim": set[str](),
     "gossip.serf": set[str](),
     "gossip.wire": {"cryptography"},
     "gossip.net": {"trio"},
     "gossip.sim": set[str](),
     "http": {"trio", "h11", "msgspec"},
-    "agent": {"trio", "click", "rich", "structlog", "msgspec"},
+    "agent": {"trio", "click", "rich", "structlog", "msgspec", "zeroconf"},
 }
 
 
@@ -82,7 +84,7 @@ def test_every_package_imports_only_what_the_layers_allow() -> None:
     for path in CODE:
         package = package_of(module_of(path))
         allowed = MAY_IMPORT.get(package, LEAVES)
-        outside = THIRD_PARTY.get(package, {"msgpack"} if package == "gossip.pack" else set())
+        outside = THIRD_PARTY.get(package, set())
         for line, name in imports(path):
             top = name.split(".")[0]
             if top == "moot":
