@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moot.gossip.serf.coalesce import PERIOD, QUIESCENCE, Coalescer, MemberEvents
+from moot.gossip.serf.coalesce import PERIOD, Coalescer, MemberEvents
 from moot.gossip.serf.events import MemberChange, MemberEvent, UserEventReceived
 from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.messages import UserEvent
@@ -29,15 +29,15 @@ def played(history: list[tuple[float, object]]) -> tuple[list[Delivery], list[De
     """What came and what was delivered, each with its instant; the driver is punctual."""
     coalescer = Coalescer()
     now, came, delivered = 0.0, list[Delivery](), list[Delivery]()
-    for after, event in history:
+    for after, event in (*history, (2 * PERIOD, None)):
         while coalescer.due is not None and coalescer.due <= now + after:
             due = coalescer.due
             delivered += [(due, found) for found in coalescer.flush(due)]
             assert coalescer.due is None or coalescer.due > due
         now += after
-        came.append((now, event))
-        delivered += [(now, found) for found in coalescer.add(now, event)]
-    delivered += [(now + QUIESCENCE, found) for found in coalescer.flush(now + PERIOD)]
+        if event is not None:
+            came.append((now, event))
+            delivered += [(now, found) for found in coalescer.add(now, event)]
     assert coalescer.close() == []
     return came, delivered
 
