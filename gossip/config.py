@@ -8,6 +8,9 @@ from dataclasses import dataclass, fields
 
 from moot.gossip.errors import ConfigError
 
+CONFLICT_MODES = ("off", "warn", "vote")
+USER_EVENT_SIZE_MAX = 9216
+"""No agent can be told to allow larger user events."""
 META_MAX = 512
 """Most bytes of member meta (Serf: encoded tags), as memberlist has it."""
 
@@ -107,19 +110,43 @@ class SerfConfig:
     queue_depth_max: int = 4096
     event_buffer: int = 512
     query_buffer: int = 512
+    flap_timeout: float = 60.0
+    """Who comes back within this long after a failure has flapped."""
+    query_timeout_mult: int = 16
+    user_event_size_max: int = 512
+    """Most bytes of a user event that we send, name and payload, and again with all around them."""
+    query_size_max: int = 1024
+    query_response_size_max: int = 1024
+    conflict: str = "vote"
+    """What another member with our name brings about: "off" nothing, "warn" an event, "vote" that the pool is
+    asked which of us it means, and the other one ends."""
+    coordinates: bool = True
+    reply_rate: float = 256.0
+    """Acks, responses and relays per second that we send for others' queries, in the long run.
+
+    Deviation: the reference knows no limit, so that forged queries make a whole pool flood whom they name."""
+    reply_burst: int = 1024
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            _require(value >= 0, f"{field.name} must not be negative, got {value}")
+            if not isinstance(value, str):
+                _require(value >= 0, f"{field.name} must not be negative, got {value}")
         for name in (
             "reap_interval",
             "reconnect_interval",
             "queue_check_interval",
             "event_buffer",
             "query_buffer",
+            "reply_rate",
+            "reply_burst",
         ):
             _require(getattr(self, name) > 0, f"{name} must be above zero")
+        _require(self.conflict in CONFLICT_MODES, f"conflict must be one of {', '.join(CONFLICT_MODES)}")
+        _require(
+            self.user_event_size_max <= USER_EVENT_SIZE_MAX,
+            f"user event limit exceeds limit of {USER_EVENT_SIZE_MAX} bytes",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,8 @@ class Counters:
     """Junk that was dropped, by WireError.kind."""
     unknown_messages: Counter[int] = field(default_factory=Counter)
     """Serf messages of unknown types, by type number."""
+    replies_withheld: int = 0
+    """Acks, responses and relays not sent, because queries asked for too many."""
     probes: int = 0
     probes_failed: int = 0
     suspicions: int = 0

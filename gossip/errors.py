@@ -7,7 +7,8 @@ GossipError
 │   └── LimitExceeded      a length or count above what `wire.limits` allows
 ├── KeyringError           a key operation that the keyring refuses
 ├── StreamError            a TCP exchange failed
-└── CommandError           a command that the engine refuses in its present state
+├── CommandError           a command that the engine refuses in its present state
+└── NameTaken              the pool decided that another member is the one of our name
 
 A bug is an AssertionError and stops the node. A peer can never cause one.
 """
@@ -51,3 +52,7 @@ class StreamError(GossipError):
 
 class CommandError(GossipError):
     """The engine refuses a command in its present state, for example a join after leave."""
+
+
+class NameTaken(GossipError):
+    """The pool was asked which of two members it means by our name, and it is not us."""

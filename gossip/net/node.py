@@ -5,60 +5,49 @@ its end, then the effects it asked for are carried out in order, before anything
 """
 
 import dataclasses
-import functools
-import os
+import math
 import random
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 import trio
 
-from moot.gossip.config import LAN, SerfConfig, SwimConfig, WireConfig
 from moot.gossip.counters import Counters
-from moot.gossip.errors import CommandError, ConfigError, StreamError, WireError
+from moot.gossip.errors import CommandError, ConfigError, NameTaken, StreamError, WireError
+from moot.gossip.net.answers import Answers, Reply
 from moot.gossip.net.feed import BUFFER, EventFeed
 from moot.gossip.net.interfaces import advertised
+from moot.gossip.net.keyring_file import KeyringFile
+from moot.gossip.net.settings import NodeSettings as NodeSettings
 from moot.gossip.net.streams import Streams
 from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
 from moot.gossip.net.timers import Timers
 from moot.gossip.net.transport import CATCH_UP_MAX, CATCH_UP_TIME, Transport
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.announcer import SerfState
+from moot.gossip.serf.asking import Question
 from moot.gossip.serf.core import Serf
-from moot.gossip.serf.events import CommandDone, JoinDone
-from moot.gossip.serf.guard import MergeGuard
+from moot.gossip.serf.events import (
+    CommandDone,
+    ConflictVoted,
+    JoinDone,
+    KeysDone,
+    QueryAcked,
+    QueryAnswered,
+    QueryDone,
+)
+from moot.gossip.serf.keys import KeyReport
 from moot.gossip.serf.members import SerfMember
+from moot.gossip.serf.messages import Coordinate, Query
 from moot.gossip.swim.effects import Timer
-from moot.gossip.swim.member import VERSIONS
 from moot.gossip.swim.messages import PacketMessage, StreamMessage
+from moot.gossip.wire import serf_codec
 from moot.gossip.wire.codec import size_of
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.packet import PacketCodec
 
-NONCE_SIZE = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeSettings:
-    """All that a node is made of. `bind_port` 0 is any free port."""
-
-    name: str
-    bind_host: str = "127.0.0.1"
-    bind_port: int = 0
-    advertise: tuple[str, int] | None = None
-    """What the others are told, when it is not the bound address; port 0 is the bound port."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    swim: SwimConfig = LAN
-    serf: SerfConfig = field(default_factory=SerfConfig)
-    wire: WireConfig = field(default_factory=WireConfig)
-    keys: Sequence[bytes] = ()
-    """Primary first; empty is no encryption."""
-    versions: bytes = VERSIONS
-    guard: MergeGuard | None = None
-    seed: int | None = None
-    """For tests; None takes randomness from the system."""
+T = TypeVar("T")
 
 
 class _Outbox:
@@ -89,7 +78,7 @@ class _Waiter:
 
     def __init__(self) -> None:
         self.ended = trio.Event()
-        self.end: JoinDone | CommandDone | None = None
+        self.end: JoinDone | CommandDone | KeysDone | None = None
 
 
 class Node:
@@ -103,12 +92,14 @@ class Node:
         self.settings = settings
         self.counters = Counters()
         self._feed = EventFeed(self.counters)
-        self._keyring = Keyring(settings.keys, functools.partial(os.urandom, NONCE_SIZE)) if settings.keys else None
+        self._keyring = settings.keyring()
         self._codec = PacketCodec(settings.wire, self._keyring)
         self._timers = Timers()
         self._outbox = _Outbox(self)
         self._replies: dict[Ticket, StreamMessage] = {}
         self._waiters: dict[Ticket, _Waiter] = {}
+        self._asking: dict[Ticket, trio.MemorySendChannel[Reply]] = {}
+        self._name_taken = False
         self._last_ticket = 0
         self._now = 0.0
         self._running = False
@@ -159,6 +150,19 @@ class Node:
         """Serf's statistics, every value text."""
         return self.serf.stats()
 
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Our own, as announced."""
+        return self.serf.tags
+
+    def coordinate(self, name: str | None = None) -> Coordinate | None:
+        """Our network coordinate, or the last that was heard from a member; None when there is none."""
+        return self.serf.coordinate(name)
+
+    def flaps(self, name: str) -> int:
+        """How often that member came back soon after it had failed."""
+        return self.serf.flaps(name)
+
     def subscribe(self, buffer: int = BUFFER) -> AbstractContextManager[trio.MemoryReceiveChannel[object]]:
         """A channel of all events from now on. A reader that lags `buffer` behind finds EventsLost in it.
 
@@ -168,10 +172,11 @@ class Node:
 
     # commands
 
-    async def join(self, targets: Sequence[str]) -> list[JoinOutcome]:
+    async def join(self, targets: Sequence[str], ignore_old: bool = True) -> list[JoinOutcome]:
         """Join through every address of every target `[name/]host[:port]`; an outcome for each, in order.
 
-        Raises CommandError after a leave began, or when the node stops meanwhile.
+        With `ignore_old` the pool's past user events are not delivered here. Raises CommandError after a leave
+        began, or when the node stops meanwhile.
         """
         port, within = self.bind_address.port, self.settings.swim.stream_timeout
         found: list[Sequence[Address] | ResolveError] = [() for _ in targets]
@@ -186,7 +191,7 @@ class Node:
             for index, target in enumerate(targets):
                 nursery.start_soon(resolve, index, target)
         addresses = [address for entry in found if not isinstance(entry, ResolveError) for address in entry]
-        done = await self._command(self.serf.join, addresses)
+        done = await self._command(self.serf.join, addresses, ignore_old)
         assert isinstance(done, JoinDone)
         results = iter(done.results)
         outcomes = []
@@ -218,7 +223,55 @@ class Node:
         if done.error is not None:
             raise CommandError(done.error)
 
-    async def _command(self, command: Callable[..., Ticket], *args: object) -> JoinDone | CommandDone:
+    def user_event(self, name: str, payload: bytes = b"", *, coalesce: bool = False) -> None:
+        """Tell everybody, ourselves included. Raises CommandError when it is too large."""
+        self._now_do(self.serf.user_event, name, payload, coalesce)
+
+    @contextmanager
+    def query(self, question: Question) -> Iterator[Answers]:
+        """Ask the pool; iterate over the replies as they come. Raises CommandError when it must not be asked."""
+        send, receive = trio.open_memory_channel[Reply](math.inf)  # bounded: two per member
+        ticket, query, deadline = self._now_do(self._ask, question, send)
+        try:
+            yield Answers(query, deadline, receive)
+        finally:
+            self._asking.pop(ticket, None)
+            send.close()
+            receive.close()
+
+    def respond(self, query: Query, payload: bytes) -> None:
+        """Answer a query that was received. Raises CommandError: too late, twice, or too large."""
+        self._now_do(self.serf.respond, query, payload)
+
+    async def install_key(self, key: bytes) -> KeyReport:
+        """Have every member take a key into its keyring. Raises CommandError only when it could not be asked."""
+        return await self._keys("install", key)
+
+    async def use_key(self, key: bytes) -> KeyReport:
+        """Have every member seal with a key that is installed."""
+        return await self._keys("use", key)
+
+    async def remove_key(self, key: bytes) -> KeyReport:
+        """Have every member forget a key."""
+        return await self._keys("remove", key)
+
+    async def list_keys(self) -> KeyReport:
+        """Ask every member for its keys."""
+        return await self._keys("list", b"")
+
+    async def _keys(self, operation: str, key: bytes) -> KeyReport:
+        done = await self._command(self.serf.keys, operation, key)
+        assert isinstance(done, KeysDone)
+        return done.report
+
+    def _ask(
+        self, now: float, question: Question, send: trio.MemorySendChannel[Reply]
+    ) -> tuple[Ticket, Query, float]:
+        ticket, query, deadline = self.serf.query(now, question)
+        self._asking[ticket] = send
+        return ticket, query, deadline
+
+    async def _command(self, command: Callable[..., Ticket], *args: object) -> JoinDone | CommandDone | KeysDone:
         ticket, waiter = self._begin(command, *args)
         try:
             await waiter.ended.wait()
@@ -228,25 +281,34 @@ class Node:
             raise CommandError("the node has stopped")
         return waiter.end
 
-    @trio.lowlevel.enable_ki_protection
     def _begin(self, command: Callable[..., Ticket], *args: object) -> tuple[Ticket, _Waiter]:
         """Call a command and register who waits, before its effects can bring its end."""
+
+        def begun(now: float) -> tuple[Ticket, _Waiter]:
+            ticket = command(now, *args)
+            waiter = self._waiters[ticket] = _Waiter()
+            return ticket, waiter
+
+        return self._now_do(begun)
+
+    @trio.lowlevel.enable_ki_protection
+    def _now_do(self, command: Callable[..., T], *args: object) -> T:
+        """Call a command of the core and carry out its effects, whatever it answers or raises."""
         if not self._running:
             raise CommandError("the node has stopped")
         self._now = trio.current_time()
         try:
-            ticket = command(self._now, *args)
-            waiter = self._waiters[ticket] = _Waiter()
+            return command(self._now, *args)
         finally:
             self._carry_out()
-        return ticket, waiter
 
     # life
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, start the core, report started, and drive it until cancelled. Once only.
 
-        Raises ConfigError when the address cannot be had or a setting is impossible.
+        Raises ConfigError when the address cannot be had or a setting is impossible, and NameTaken when the pool
+        decided that another member is the one of our name.
         """
         if self._transport is not None:
             raise CommandError("a node runs once")
@@ -259,6 +321,7 @@ class Node:
                 keyring=self._keyring,
                 timeout=self.settings.swim.stream_timeout,
                 counters=self.counters,
+                tell=self._feed.publish,
             )
             async with trio.open_nursery() as self._nursery:
                 self._running = True
@@ -271,8 +334,12 @@ class Node:
             self._running = False
             transport.close()
             self._feed.close()
+            for channel in self._asking.values():
+                channel.close()
             for waiter in self._waiters.values():
                 waiter.ended.set()
+        if self._name_taken:
+            raise NameTaken(f"another member is the pool's {self.settings.name!r}; give this one another name")
 
     def _make_core(self, transport: Transport) -> Serf:
         settings = self.settings
@@ -288,10 +355,17 @@ class Node:
             effects=self._outbox,
             rng=random.Random(settings.seed),
             size_of=size_of,
+            codec=serf_codec,
             guard=settings.guard,
             counters=self.counters,
-            encrypted=self.encrypted,
+            keyring=self._store(),
         )
+
+    def _store(self) -> Keyring | KeyringFile | None:
+        path = self.settings.keyring_file
+        if self._keyring is None or path is None:
+            return self._keyring
+        return KeyringFile(self._keyring, path)
 
     # into the core
 
@@ -362,9 +436,24 @@ class Node:
         self._timers.add(self._now + after, kind, token)
 
     def _publish(self, event: object) -> None:
-        if isinstance(event, JoinDone | CommandDone):
+        if isinstance(event, QueryAcked | QueryAnswered | QueryDone):
+            self._hand_over(event)  # the business of who asked alone
+            return
+        if isinstance(event, JoinDone | CommandDone | KeysDone):
             waiter = self._waiters.get(event.ticket)
             if waiter is not None:
                 waiter.end = event
                 waiter.ended.set()
         self._feed.publish(event)
+        if isinstance(event, ConflictVoted) and not event.stays:
+            self._name_taken = True
+            self._nursery.cancel_scope.cancel()
+
+    def _hand_over(self, event: QueryAcked | QueryAnswered | QueryDone) -> None:
+        channel = self._asking.get(event.ticket)
+        if channel is None:
+            return
+        if isinstance(event, QueryDone):
+            channel.close()
+        else:
+            channel.send_nowait(event)

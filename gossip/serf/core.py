@@ -7,15 +7,23 @@ from typing import Any
 from moot.gossip.config import SerfConfig, SwimConfig
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CommandError
+from moot.gossip.pack import text_size
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.alarms import Alarms
 from moot.gossip.serf.announcer import Announcer, SerfState
-from moot.gossip.serf.events import CommandDone, JoinDone, QueryReceived, UserEventReceived
+from moot.gossip.serf.asking import Asking, Question
+from moot.gossip.serf.codec import Codec
+from moot.gossip.serf.conflict import ConflictVote
+from moot.gossip.serf.events import CommandDone, JoinDone, QueryAcked, QueryAnswered, QueryDone, UserEventReceived
+from moot.gossip.serf.exchange import Exchange
 from moot.gossip.serf.guard import MergeGuard
+from moot.gossip.serf.internal import Internal
+from moot.gossip.serf.keys import KeyStore
 from moot.gossip.serf.members import SerfMember
 from moot.gossip.serf.membership import Membership
 from moot.gossip.serf.messages import (
     ConflictResponse,
+    Coordinate,
     JoinIntent,
     KeyRequest,
     KeyResponse,
@@ -28,7 +36,9 @@ from moot.gossip.serf.messages import (
     UserEvent,
 )
 from moot.gossip.serf.outbox import Outbox
-from moot.gossip.serf.queries import Queries, is_internal, is_passed_on
+from moot.gossip.serf.position import Position
+from moot.gossip.serf.queries import Queries
+from moot.gossip.serf.rejoin import Rejoin
 from moot.gossip.serf.revival import Revival
 from moot.gossip.serf.state import State
 from moot.gossip.serf.tags import decode_tags, encode_tags
@@ -41,6 +51,7 @@ from moot.gossip.swim.events import (
     MemberGone,
     MemberJoined,
     MemberUpdated,
+    NameConflict,
     SpreadFinished,
     SwimEvent,
 )
@@ -55,8 +66,10 @@ MISPLACED = {SerfPushPull: 2, ConflictResponse: 6, KeyRequest: 7, KeyResponse: 8
 class Serf:
     """One member of a Serf pool: inputs and commands as Swim's, whose `Upper` it is.
 
-    `size_of` gives the exact encoded size in bytes of any message of both layers. `guard` says who may be in
-    the pool. Commands answer at once with a ticket; JoinDone and CommandDone carry it when they are over.
+    `size_of` gives the exact encoded size in bytes of any message of both layers, `codec` the bytes of Serf's
+    own. `guard` says who may be in the pool. `keyring` is what other agents' key queries act on, None without
+    encryption. Commands answer at once with a ticket; JoinDone, CommandDone, QueryDone or KeysDone carry it
+    when they are over.
     """
 
     _in_reply = False
@@ -74,18 +87,20 @@ class Serf:
         effects: Effects,
         rng: Random,
         size_of: Callable[[Message], int],
+        codec: Codec,
         guard: MergeGuard | None = None,
         roster: Roster | None = None,
         counters: Counters | None = None,
-        encrypted: bool = False,
+        keyring: KeyStore | None = None,
     ) -> None:
-        """Raises ConfigError when the tags are too long. `encrypted` is only told on in `stats`."""
+        """Raises ConfigError when the tags are too long."""
         self.name = name
         self.counters = counters or Counters()
         self._config = config
         self._effects = effects
         self._guard = guard
-        self._encrypted = encrypted
+        self._codec = codec
+        self._encrypted = keyring is not None
         self.swim = swim = Swim(
             name=name,
             address=address,
@@ -107,15 +122,11 @@ class Serf:
             swim=swim,
             effects=effects,
             alarms=self._alarms,
+            codec=codec,
             rng=rng,
             counters=self.counters,
         )
-        self._membership = Membership(state, self._refute)
-        self._revival = Revival(state, self._membership.pruned)
-        self._outbox = Outbox(state, self._membership.table.__len__, size_of)
-        self._announcer = Announcer(state, self._membership, self._outbox)
-        self._events = UserEvents(config.event_buffer)
-        self._queries = Queries(config.query_buffer)
+        self._make_parts(state, size_of, keyring)
         self._joins: dict[Ticket, bool] = {}
         """Joins under way, and whether they ignore old events."""
         self._tag_tickets: set[Ticket] = set()
@@ -123,14 +134,31 @@ class Serf:
         self._on_swim = self._swim_handlers()
         self._periodic = self._periodic_actions()
 
+    def _make_parts(self, state: State, size_of: Callable[[Message], int], keyring: KeyStore | None) -> None:
+        self._position = Position(state.config.coordinates, state.rng, state.codec, self.counters)
+        self._membership = Membership(state, self._refute, self._position.forget)
+        self._revival = Revival(state, self._membership.pruned)
+        self._outbox = Outbox(state, self._membership.table.__len__, size_of)
+        self._announcer = Announcer(state, self._membership, self._outbox)
+        self._events = UserEvents(state.config.event_buffer)
+        table = self._membership.table
+        self._queries = Queries(state, self._outbox, table, lambda now, query: self._internal.answer(now, query))
+        self._asking = Asking(state, self._queries, self._outbox)
+        self._internal = Internal(state, table, keyring, self._queries, self._asking)
+        self._conflict = ConflictVote(state, self._asking)
+        self._rejoin = Rejoin(state, table)
+        self._exchange = Exchange(
+            self._membership, self._events, self._queries, self._revival, self._outbox, self._take_event
+        )
+
     def _body_handlers(self) -> dict[type[Any], Callable[[float, User, Any], None]]:
         return {
             LeaveIntent: self._on_leave_intent,
             JoinIntent: self._on_join_intent,
             UserEvent: self._on_user_event,
-            Query: self._on_query,
-            QueryResponse: self._on_query_response,
-            Relay: self._on_relay,
+            Query: lambda now, user, heard: self._queries.hear(now, user, heard),
+            QueryResponse: lambda now, user, heard: self._asking.hear(now, heard),
+            Relay: lambda now, user, heard: self._queries.forward(now, heard),
             Unknown: self._on_unknown,
             **dict.fromkeys(MISPLACED, self._on_misplaced),
         }
@@ -143,6 +171,7 @@ class Serf:
             MemberForgotten: lambda now, event: None,  # Serf goes on listing it
             JoinFinished: self._on_join_finished,
             SpreadFinished: self._on_spread_finished,
+            NameConflict: self._on_name_conflict,
         }
 
     def _periodic_actions(self) -> dict[Timer, tuple[float, Callable[[float], None]]]:
@@ -239,7 +268,64 @@ class Serf:
         self._tag_tickets.add(ticket)
         return ticket
 
+    def user_event(self, now: float, name: str, payload: bytes = b"", coalesce: bool = False) -> None:
+        """Tell everybody, ourselves included. Raises CommandError when it is too large."""
+        limit = self._config.user_event_size_max
+        event = UserEvent(self._events.clock.time, name, payload, coalesce)
+        if text_size(name) + len(payload) > limit:
+            raise CommandError(f"user event exceeds configured limit of {limit} bytes before encoding")
+        if len(self._codec.encode_serf(event)) > limit:
+            raise CommandError(f"encoded user event exceeds configured limit of {limit} bytes after encoding")
+        self._take_event(event)
+        self._outbox.put(now, self._outbox.events, User(event))
+
+    def query(self, now: float, question: Question) -> tuple[Ticket, Query, float]:
+        """Ask the pool: QueryAcked and QueryAnswered as they come, QueryDone at the deadline.
+
+        Answers the ticket, the query and its deadline. Raises CommandError when it must not be asked.
+        """
+        self._asking.check(question)
+        ticket = self.swim.new_ticket()
+        notify = self._effects.notify
+
+        def on_answer(at: float, sender: str, payload: bytes | None) -> None:
+            notify(QueryAcked(ticket, sender) if payload is None else QueryAnswered(ticket, sender, payload))
+
+        return ticket, *self._asking.ask(now, question, on_answer, lambda at: notify(QueryDone(ticket)))
+
+    def respond(self, now: float, query: Query, payload: bytes) -> None:
+        """Answer a query that was received. Raises CommandError: too late, twice, or too large."""
+        self._queries.respond(now, query, payload)
+
+    def keys(self, now: float, operation: str, key: bytes = b"") -> Ticket:
+        """Have all members "install", "use", "remove" or "list" keys; ends in KeysDone."""
+        return self._internal.ask_keys(now, operation, key)
+
+    def restore(self, clock: int, event_clock: int, query_clock: int) -> None:
+        """Go on where a snapshot ends: nothing from before is delivered again. Called before `start`."""
+        self._membership.clock.witness(clock)
+        for part, ltime in ((self._events, event_clock), (self._queries, query_clock)):
+            part.clock.witness(ltime)
+            part.ignore_before(ltime + 1)
+
+    def rejoin(self, now: float, alive: Mapping[str, Address], failed: Mapping[str, Address]) -> None:
+        """Find back to those we knew before a restart; it goes on by itself until they show up."""
+        self._rejoin.begin(now, alive, failed)
+
     # views
+
+    @property
+    def clocks(self) -> tuple[int, int, int]:
+        """The Lamport clocks of members, events and queries."""
+        return self._membership.clock.time, self._events.clock.time, self._queries.clock.time
+
+    def coordinate(self, name: str | None = None) -> Coordinate | None:
+        """Our network coordinate, or the last that we heard from a member; None when there is none."""
+        return self._position.own() if name is None or name == self.name else self._position.of(name)
+
+    def flaps(self, name: str) -> int:
+        """How often that member came back soon after it had failed."""
+        return self._membership.flaps[name]
 
     @property
     def state(self) -> SerfState:
@@ -267,6 +353,7 @@ class Serf:
     def stats(self) -> dict[str, str]:
         """Serf's statistics map: counts, clocks, queue lengths, as text."""
         table = self._membership.table
+        resets = self._position.resets
         return {
             "members": str(len(table)),
             "failed": str(table.failed_count),
@@ -279,6 +366,7 @@ class Serf:
             "event_queue": str(len(self._outbox.events)),
             "query_queue": str(len(self._outbox.queries)),
             "encrypted": str(self._encrypted).lower(),
+            **({} if resets is None else {"coordinate_resets": str(resets)}),
         }
 
     # Upper: what Swim asks of us
@@ -305,40 +393,15 @@ class Serf:
 
     def local_state(self, join: bool, /) -> object | None:
         """Our part of a push/pull."""
-        return SerfPushPull(
-            ltime=self._membership.clock.time,
-            status_ltimes=self._membership.status_ltimes(),
-            left_members=self._membership.left_members(),
-            event_ltime=self._events.clock.time,
-            events=self._events.slots(),
-            query_ltime=self._queries.clock.time,
-        )
+        return self._exchange.local_state()
 
     def merge_state(self, now: float, state: object, join: bool, /) -> None:
         """The peer's part. What is no Serf state is ignored, as the reference does."""
-        if not isinstance(state, SerfPushPull):
-            return
-        clocks = (
-            (self._membership.clock, state.ltime),
-            (self._events.clock, state.event_ltime),
-            (self._queries.clock, state.query_ltime),
-        )
-        if join and self._in_reply and self._joins:
-            # we were told to join these; a mere reconnect may be answered by whoever made up a failed member
-            for clock, ltime in clocks:
-                clock.catch_up(ltime)
-        for intent in self._membership.merge(now, state):
-            if not self._revival.is_asking(intent.node):
-                self._outbox.put(now, self._outbox.intents, User(intent), name=intent.node)
-        for clock, ltime in clocks[1:]:
-            if ltime > 0 and clock.believes(ltime):
-                clock.witness(ltime - 1)
-        if join and any(self._joins.values()):
-            self._events.ignore_before(state.event_ltime)
-        for slot in state.events:
-            if slot is not None:
-                for name, payload in slot.events:
-                    self._take_event(UserEvent(slot.ltime, name, payload))
+        if isinstance(state, SerfPushPull):
+            # to be joined is one thing; a mere reconnect may be answered by whoever made up a failed member
+            asked = join and self._in_reply and bool(self._joins)
+            ignore_old = join and any(self._joins.values())
+            self._exchange.merge(now, state, catch_up=asked, ignore_old=ignore_old)
 
     def guard_merge(self, members: Sequence[Member], /) -> str | None:
         """Whether these may join us, or we them."""
@@ -362,11 +425,12 @@ class Serf:
         return None
 
     def ack_payload(self) -> bytes:
-        """Nothing: we keep no coordinates."""
-        return b""
+        """Our coordinate, nothing when we keep none."""
+        return self._position.payload()
 
     def on_rtt(self, now: float, member: Member, rtt: float, payload: bytes, /) -> None:
-        """Not used: we keep no coordinates."""
+        """A step towards where we really are, as seen from that member."""
+        self._position.observe(member.name, rtt, payload)
 
     # messages
 
@@ -388,23 +452,6 @@ class Serf:
             self._effects.notify(UserEventReceived(heard))
         return new
 
-    def _on_query(self, now: float, user: User, heard: Query) -> None:
-        if not self._queries.take(heard):
-            return
-        if is_passed_on(heard):
-            self._outbox.put(now, self._outbox.queries, user)
-        if not is_internal(heard):
-            self._effects.notify(QueryReceived(heard))
-
-    def _on_query_response(self, now: float, user: User, heard: QueryResponse) -> None:
-        """Nobody here asked: it is late, or meant for somebody else."""
-        self.counters.refused["query-response"] += 1
-
-    def _on_relay(self, now: float, user: User, heard: Relay) -> None:
-        """Forward the inner message, whatever it is."""
-        if heard.inner:
-            self.swim.send_user(now, heard.destination, User(heard.inner, heard.inner))
-
     def _on_unknown(self, now: float, user: User, heard: Unknown) -> None:
         self.counters.unknown_messages[heard.kind] += 1
 
@@ -415,11 +462,15 @@ class Serf:
 
     def _on_join_finished(self, now: float, event: JoinFinished) -> None:
         """Tell everybody that we are here, if anybody let us in. Our own reconnects end silently."""
-        if self._joins.pop(event.ticket, None) is None:
-            return
-        if any(error is None for _, error in event.results):
+        joined = any(error is None for _, error in event.results)
+        ours = self._joins.pop(event.ticket, None) is not None
+        rejoined = self._rejoin.on_join_finished(now, event.ticket, joined=joined)
+        if joined and (ours or rejoined):
+            # Deviation: the reference says nothing after a rejoin, and may then be seen as leaving for good,
+            # because of an intent from before it restarted
             self._announcer.say_here(now)
-        self._effects.notify(JoinDone(event.ticket, event.results))
+        if ours:
+            self._effects.notify(JoinDone(event.ticket, event.results))
 
     def _on_spread_finished(self, now: float, event: SpreadFinished) -> None:
         if not self._announcer.on_spread_finished(event.ticket) and event.ticket in self._tag_tickets:
@@ -430,6 +481,14 @@ class Serf:
     def _refute(self, now: float) -> None:
         self._announcer.refute(now)
 
+    def _on_name_conflict(self, now: float, event: NameConflict) -> None:
+        mode = self._config.conflict
+        if mode == "off":
+            return
+        self._effects.notify(event)
+        if mode == "vote" and event.held.name == self.name and self.state is SerfState.ALIVE:
+            self._conflict.begin(now)
+
     # what time does
 
     def _reconnect(self, now: float) -> None:
@@ -437,3 +496,4 @@ class Serf:
             member = self._membership.lost_one()
             if member is not None:
                 self.swim.join(now, (member.address,))
+            self._rejoin.look(now, alone=not self._membership.others_alive())

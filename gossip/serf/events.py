@@ -4,6 +4,7 @@ import enum
 from typing import TypeAlias
 
 from moot.gossip.record import Address, Ticket, message
+from moot.gossip.serf.keys import KeyReport
 from moot.gossip.serf.members import SerfMember
 from moot.gossip.serf.messages import Query, UserEvent
 from moot.gossip.swim.events import (
@@ -52,9 +53,54 @@ class UserEventReceived:
 
 @message
 class QueryReceived:
-    """A query passed de-duplication. Whether its filters mean us is not looked at yet."""
+    """A query that means us: it is new, and its filters pass. `deadline` is when answers end (driver's clock)."""
 
     query: Query
+    deadline: float
+
+
+@message
+class QueryAcked:
+    """A member confirms that our query reached it."""
+
+    ticket: Ticket
+    sender: str
+
+
+@message
+class QueryAnswered:
+    """A member answers our query."""
+
+    ticket: Ticket
+    sender: str
+    payload: bytes
+
+
+@message
+class QueryDone:
+    """The deadline of our query has come; nothing follows."""
+
+    ticket: Ticket
+
+
+@message
+class KeysDone:
+    """A key operation is over: everybody answered, or the time is up."""
+
+    ticket: Ticket
+    report: KeyReport
+
+
+@message
+class ConflictVoted:
+    """Another member has our name, and the pool was asked which of us it means.
+
+    `stays` False: not us (or nobody answered), and we must end without a leave.
+    """
+
+    stays: bool
+    responses: int
+    matching: int
 
 
 @message
@@ -78,6 +124,11 @@ SerfEvent: TypeAlias = (
     | MemberLeaving
     | UserEventReceived
     | QueryReceived
+    | QueryAcked
+    | QueryAnswered
+    | QueryDone
+    | KeysDone
+    | ConflictVoted
     | JoinDone
     | CommandDone
     # passed up from Swim as they are, for logs

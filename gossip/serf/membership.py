@@ -5,6 +5,7 @@ intents: a leave intent that came before makes a departure a leave, one that com
 leave, too.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from moot.gossip.serf.events import MemberChange, MemberEvent, MemberLeaving
@@ -26,10 +27,11 @@ TABLE_BYTES_MAX = 3328 * 1024
 class Membership:
     """The member table, the member clock, and the memories beside them.
 
-    `refute(now)` is called when somebody says that we leave while we do not.
+    `refute(now)` is called when somebody says that we leave while we do not, `forgotten(name)` when a member
+    is not listed any more.
     """
 
-    def __init__(self, state: State, refute: Callable[[float], None]) -> None:
+    def __init__(self, state: State, refute: Callable[[float], None], forgotten: Callable[[str], None]) -> None:
         self.clock = LamportClock()
         self.table = SerfTable()
         self.recent = RecentIntents()
@@ -44,6 +46,9 @@ class Membership:
         self._counters = state.counters
         self._rng = state.rng
         self._refute = refute
+        self._forgotten = forgotten
+        self.flaps: Counter[str] = Counter()
+        """How often each came back within the flap timeout after it had failed."""
         self._prunes: dict[str, int] = {}
         """Prunes that wait until a leaving member had its chance to refute, with their alarms."""
         self._ltimes: Mapping[str, int] = {}
@@ -58,6 +63,8 @@ class Membership:
         pruned = self.pruned.pop(name)
         intent = self.recent.pop(name)
         if held is not None:
+            if held.status is MemberStatus.FAILED and now - held.gone_at < self._config.flap_timeout:
+                self.flaps[name] += 1
             member = held.became(MemberStatus.ALIVE, record=record)
         elif intent is not None:
             status = MemberStatus.LEAVING if intent.leave else MemberStatus.ALIVE
@@ -205,7 +212,7 @@ class Membership:
             for name in names:
                 member = self.table.get(name)
                 if member is not None and now - member.gone_at > timeout and name != self._name:
-                    self._effects.notify(MemberEvent(MemberChange.REAP, self.table.remove(name)))
+                    self._reap_one(name)
         self.recent.expire(now - self._config.recent_intent_timeout)
         for name, pruned in self.pruned.expired(now):
             self._reveal(name, pruned.ltime)
@@ -270,7 +277,7 @@ class Membership:
             gone = table.longest_gone()
             if gone is None or gone == self._name:
                 return
-            self._effects.notify(MemberEvent(MemberChange.REAP, table.remove(gone)))
+            self._reap_one(gone)
 
     def _reveal(self, name: str, ltime: int) -> bool:
         """List a member again that was pruned while it was there all the time.
@@ -313,9 +320,14 @@ class Membership:
     def _forget(self, now: float, member: SerfMember) -> None:
         name = member.name
         self._cancel_prune(name)
-        self.table.remove(name)
         record = self._swim.members.get(name) or member.record
         self.pruned.remember(name, Pruned(record.incarnation, member.ltime, now + self._config.prune_memory))
+        self._reap_one(name)
+
+    def _reap_one(self, name: str) -> None:
+        member = self.table.remove(name)
+        self.flaps.pop(name, None)
+        self._forgotten(name)
         self._effects.notify(MemberEvent(MemberChange.REAP, member))
 
     def _change(self, change: MemberChange, member: SerfMember) -> None:

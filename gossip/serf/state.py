@@ -6,6 +6,7 @@ from random import Random
 from moot.gossip.config import SerfConfig, SwimConfig
 from moot.gossip.counters import Counters
 from moot.gossip.serf.alarms import Alarms
+from moot.gossip.serf.codec import Codec
 from moot.gossip.swim.core import Swim
 from moot.gossip.swim.effects import Effects
 
@@ -20,5 +21,6 @@ class State:
     swim: Swim
     effects: Effects
     alarms: Alarms
+    codec: Codec
     rng: Random
     counters: Counters

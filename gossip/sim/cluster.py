@@ -20,6 +20,7 @@ from moot.gossip.sim.network import LAN_LATENCY, ByteCarrier, Latency, Network, 
 from moot.gossip.swim.core import Swim
 from moot.gossip.swim.events import MemberJoined
 from moot.gossip.swim.table import Roster
+from moot.gossip.wire import serf_codec
 from moot.gossip.wire.codec import size_of
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.packet import PacketCodec
@@ -293,6 +294,7 @@ class SimCluster:
             effects=host,
             rng=rng,
             size_of=size_of,
+            codec=serf_codec,
             roster=self._roster,
         )
 

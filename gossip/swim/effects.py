@@ -40,6 +40,7 @@ class Timer(enum.IntEnum):
     LEAVE_PROPAGATED = 37
     FORCE_LEAVE_TIMEOUT = 38
     REFUTE_INTENT = 39
+    QUERY_DEADLINE = 40
 
 
 class Effects(Protocol):

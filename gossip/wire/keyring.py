@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from moot.gossip.errors import CryptoError, KeyringError
-from moot.gossip.wire.limits import KEY_SIZES
+from moot.gossip.wire.limits import KEY_SIZES, KEYS_MAX
 
 NONCE_SIZE: Final = 12
 TAG_SIZE: Final = 16
@@ -47,7 +47,14 @@ class Keyring:
         if len(key) not in KEY_SIZES:
             raise KeyringError("key size must be 16, 24 or 32 bytes")
         if key not in self._ciphers:
+            if len(self._ciphers) >= KEYS_MAX:
+                raise KeyringError(f"the keyring is full with {KEYS_MAX} keys")
             self._ciphers[key] = AESGCM(key)
+
+    def reset(self, keys: Sequence[bytes]) -> None:
+        """Have exactly these keys, the primary one first, all of which were installed before."""
+        ciphers = self._ciphers
+        self._ciphers = {key: ciphers.get(key) or AESGCM(key) for key in keys}
 
     def use(self, key: bytes) -> None:
         """Make an installed key the primary one."""

@@ -55,3 +55,5 @@ LABEL_MAX: Final = 255
 """A label: its length is one byte."""
 KEY_SIZES: Final = (16, 24, 32)
 """AES-128, AES-192, AES-256."""
+KEYS_MAX: Final = 256
+"""Keys in a keyring: every one is tried on every packet that none opens. The reference takes any number."""

@@ -12,8 +12,17 @@ import trio
 
 from moot.gossip.config import WireConfig
 from moot.gossip.counters import Counters
+from moot.gossip.errors import StreamError, WireError
 from moot.gossip.net import Node
-from moot.gossip.net.streams import PUSH_PULLS_MAX, STREAMS_MAX, Answer, Streams
+from moot.gossip.net.streams import (
+    PUSH_PULLS_MAX,
+    STREAMS_MAX,
+    TOLD_AFTER,
+    TOLD_MAX,
+    Answer,
+    StreamRefused,
+    Streams,
+)
 from moot.gossip.net.transport import Transport
 from moot.gossip.record import Address
 from moot.gossip.swim.member import Member, Status
@@ -36,7 +45,9 @@ async def victim(*keys: bytes) -> AsyncIterator[Node]:
     async with open_pool(settings_of("victim", keys=keys)) as pool:
         yield pool["victim"]
         keyring = ring(*keys)
-        assert await packet_ping(pool["victim"], keyring) == Ack(7)
+        answer = await packet_ping(pool["victim"], keyring)
+        assert isinstance(answer, Ack)
+        assert answer.seq == 7
         assert await exchange(pool["victim"].address, frame(Ping(8, ""), WIRE, keyring, dialer=True), keyring) == Ack(
             8
         )
@@ -175,7 +186,7 @@ async def test_who_trickles_is_cut_off_as_one_who_says_nothing() -> None:
 async def test_who_asks_and_does_not_read_is_cut_off() -> None:
     counters = Counters()
     transport = Transport.bind("127.41.0.1", 0, counters)
-    streams = Streams(transport, wire=WIRE, keyring=None, timeout=0.2, counters=counters)
+    streams = Streams(transport, wire=WIRE, keyring=None, timeout=0.2, counters=counters, tell=[].append)
     flood = User(b"", bytes(16 * 1024 * 1024))
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -281,7 +292,8 @@ async def serve_once(streams: Streams, transport: Transport, data: bytes, answer
 
 def make_streams(counters: Counters) -> tuple[Streams, Transport]:
     transport = Transport.bind("127.41.0.1", 0, counters)
-    return Streams(transport, wire=WIRE, keyring=None, timeout=PATIENCE, counters=counters), transport
+    streams = Streams(transport, wire=WIRE, keyring=None, timeout=PATIENCE, counters=counters, tell=[].append)
+    return streams, transport
 
 
 async def test_replies_that_nobody_reads_count_as_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,11 +366,18 @@ async def serve_bytes(nursery: trio.Nursery, data: bytes | None) -> int:
     [
         (None, "read tcp 127.41.0.9:{port}: i/o timeout"),
         (b"", "EOF"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "received invalid msgType (72) from=127.41.0.9:{port}"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "received invalid msgType (72), expected pushPullMsg (6) from=127.41.0.9:{port}",
+        ),
+        (
+            frame(Ack(1), WIRE, None, dialer=False),
+            "received invalid msgType (2), expected pushPullMsg (6) from=127.41.0.9:{port}",
+        ),
         (frame(ErrorReply("go away"), WIRE, None, dialer=False), "remote error: go away"),
         (b"\x06\x83\xa4Join", "EOF"),
     ],
-    ids=["silence", "nothing", "http", "error", "half"],
+    ids=["silence", "nothing", "http", "ack", "error", "half"],
 )
 async def test_a_join_through_something_else_returns_with_its_cause(data: bytes | None, cause: str) -> None:
     async with victim() as node, trio.open_nursery() as nursery:
@@ -367,3 +386,63 @@ async def test_a_join_through_something_else_returns_with_its_cause(data: bytes 
             (outcome,) = await node.join([f"127.41.0.9:{port}"])
         assert outcome.cause == cause.format(port=port)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_ping_that_is_answered_with_something_else_fails_with_what_was_expected() -> None:
+    streams, transport = make_streams(Counters())
+    async with trio.open_nursery() as nursery:
+        port = await serve_bytes(nursery, push_pull())
+        to = Address.parse("127.41.0.9", port)
+        with pytest.raises(StreamError, match=rf"invalid msgType \(6\), expected ackRespMsg \(2\) from={to}"):
+            await streams.request(to, Ping(1, ""), PATIENCE)
+        nursery.cancel_scope.cancel()
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    ("keys", "label", "data", "reason"),
+    [
+        ((), b"", b"\xf4\x04blue" + push_pull(), "the label is not ours"),
+        ((), b"blue", push_pull(), "no label where ours is expected"),
+        ((KEY,), b"", push_pull(), "plain where encryption is required"),
+        ((), b"", b"\x0a\x00\x00\x00\x20" + bytes(32), "encrypted, and there is no keyring"),
+        ((KEY,), b"", b"\x0a\x00\x00\x00\x20" + bytes([1] * 32), "no installed key opens it"),
+    ],
+    ids=["another label", "no label", "plain", "encrypted", "another key"],
+)
+async def test_a_stream_with_another_label_or_key_is_told_at_once_with_its_peer(
+    keys: tuple[bytes, ...], label: bytes, data: bytes, reason: str
+) -> None:
+    async with open_pool(settings_of("a", keys=keys, wire=WireConfig(label=label))) as pool:
+        node = pool["a"]
+        with node.subscribe() as events, trio.fail_after(PATIENCE):
+            async with await connect(node, "127.41.0.7") as stream:
+                await stream.send_all(data)
+                event = await events.receive()
+            assert isinstance(event, StreamRefused)
+            assert event.peer.host == "127.41.0.7"
+            assert event.reason == reason
+
+
+async def test_whoever_tries_again_and_again_with_another_label_is_told_once() -> None:
+    async with open_pool(settings_of("a")) as pool:
+        node = pool["a"]
+        with node.subscribe() as events:
+            for _ in range(20):
+                assert await exchange(node.address, b"\xf4\x04blue" + push_pull()) is None
+            await until(lambda: node.counters.refused["label"] == 20)
+            assert events.statistics().current_buffer_used == 1
+
+
+async def test_a_crowd_with_another_label_is_told_of_a_few_only(autojump_clock: trio.testing.MockClock) -> None:
+    told: list[StreamRefused] = []
+    transport = Transport.bind("127.41.0.1", 0, Counters())
+    streams = Streams(transport, wire=WIRE, keyring=None, timeout=1, counters=Counters(), tell=told.append)
+    for number in range(1000):
+        streams._tell_refused(Address(number.to_bytes(4), 1), WireError("label", "the label is not ours"))
+    assert len(told) == len(streams._told) == TOLD_MAX
+    await trio.sleep(TOLD_AFTER)
+    streams._tell_refused(Address(bytes(4), 1), WireError("label", "the label is not ours"))
+    assert len(told) == TOLD_MAX + 1
+    assert len(streams._told) == 1
+    transport.close()

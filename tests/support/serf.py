@@ -11,6 +11,7 @@ from moot.gossip.serf.messages import EventSlot, JoinIntent, LeaveIntent, SerfPu
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Member, Status
 from moot.gossip.swim.messages import Alive, Dead, PacketMessage, PushPull, StreamMessage, User
+from moot.gossip.wire import serf_codec
 from tests.support.swim import PEER, Recorder, address, member
 
 
@@ -55,6 +56,7 @@ class SerfDesk:
             effects=self.out,
             rng=Random(seed),
             size_of=size_of,
+            codec=serf_codec,
             guard=guard,
         )
         self.serf.start(0.0)

@@ -273,6 +273,7 @@ def test_statistics_name_what_serf_names() -> None:
         "event_queue": "0",
         "query_queue": "0",
         "encrypted": "false",
+        "coordinate_resets": "0",
     }
 
 

@@ -1,0 +1,49 @@
+"""NodeSettings: all that a node is made of."""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moot.gossip.config import LAN, SerfConfig, SwimConfig, WireConfig
+from moot.gossip.errors import ConfigError
+from moot.gossip.net.keyring_file import load_keys, save_keys
+from moot.gossip.serf.guard import MergeGuard
+from moot.gossip.swim.member import VERSIONS
+from moot.gossip.wire.keyring import NONCE_SIZE, Keyring
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """All that a node is made of. `bind_port` 0 is any free port."""
+
+    name: str
+    bind_host: str = "127.0.0.1"
+    bind_port: int = 0
+    advertise: tuple[str, int] | None = None
+    """What the others are told, when it is not the bound address; port 0 is the bound port."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    swim: SwimConfig = LAN
+    serf: SerfConfig = field(default_factory=SerfConfig)
+    wire: WireConfig = field(default_factory=WireConfig)
+    keys: Sequence[bytes] = field(default=(), repr=False)
+    """Primary first; empty is no encryption."""
+    keyring_file: Path | None = None
+    """Where the keys are kept. What it holds counts; while it is missing it is made with `keys`."""
+    versions: bytes = VERSIONS
+    guard: MergeGuard | None = None
+    seed: int | None = None
+    """For tests; None takes randomness from the system."""
+
+    def keyring(self) -> Keyring | None:
+        """The keys to begin with; None is no encryption. Raises ConfigError when the keyring file cannot be used."""
+        keys, path = self.keys, self.keyring_file
+        if path is not None:
+            if keys and not path.exists():
+                try:
+                    save_keys(path, list(keys))
+                except OSError as error:
+                    raise ConfigError(f"keyring file {path}: {error.strerror}") from error
+            keys = load_keys(path)
+        return Keyring(keys, functools.partial(os.urandom, NONCE_SIZE)) if keys else None

@@ -1,0 +1,85 @@
+"""Queries between agents: answering those of others, and asking our own about keys."""
+
+from moot.gossip.record import Ticket
+from moot.gossip.serf.asking import Asking, Question
+from moot.gossip.serf.conflict import CONFLICT, opinion
+from moot.gossip.serf.events import KeysDone
+from moot.gossip.serf.keys import (
+    OPERATION_OF,
+    KeyStore,
+    Tally,
+    fitting,
+    operate,
+    query_name,
+    read_request,
+)
+from moot.gossip.serf.members import SerfTable
+from moot.gossip.serf.messages import KeyRequest, KeyResponse, Query, QueryResponse
+from moot.gossip.serf.queries import Queries
+from moot.gossip.serf.state import State
+from moot.gossip.swim.member import Status
+
+
+class Internal:
+    """The agents' own queries. One that we do not know, and the ping whose ack is its answer, need nothing."""
+
+    def __init__(
+        self, state: State, table: SerfTable, store: KeyStore | None, queries: Queries, asking: Asking
+    ) -> None:
+        self._state = state
+        self._codec = state.codec
+        self._table = table
+        self._store = store
+        self._queries = queries
+        self._asking = asking
+
+    def answer(self, now: float, query: Query) -> None:
+        """Do what another agent asks."""
+        if query.name == CONFLICT:
+            self._answer_conflict(now, query)
+        elif query.name in OPERATION_OF:
+            self._answer_keys(now, query, OPERATION_OF[query.name])
+
+    def ask_keys(self, now: float, operation: str, key: bytes) -> Ticket:
+        """Have every member do something with a key; ends in KeysDone, early when all have answered.
+
+        Raises CommandError when it cannot be asked now.
+        """
+        ticket = self._state.swim.new_ticket()
+        asked = [member.name for member in self._state.swim.members if member.status <= Status.SUSPECT]
+        tally = Tally(operation, sorted(asked), self._codec.decode_serf)
+        over = False
+
+        def finish() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                self._state.effects.notify(KeysDone(ticket, tally.report()))
+
+        def take(at: float, sender: str, payload: bytes | None) -> None:
+            if payload is not None and not over:
+                tally.take(sender, payload)
+                if tally.is_complete:
+                    finish()
+
+        payload = self._codec.encode_serf(KeyRequest(key))
+        self._asking.ask(now, Question(name=query_name(operation), payload=payload), take, lambda at: finish())
+        return ticket
+
+    def _answer_conflict(self, now: float, query: Query) -> None:
+        name = query.payload.decode(errors="surrogateescape")
+        if name != self._state.name:
+            payload = self._codec.encode_serf(opinion(self._table.get(name)))
+            self._queries.respond_internally(now, query, payload)
+
+    def _answer_keys(self, now: float, query: Query, operation: str) -> None:
+        key = read_request(self._codec.decode_serf, query.payload)
+        response = KeyResponse(False) if key is None else operate(self._store, operation, key)
+
+        def fits(attempt: KeyResponse) -> bool:
+            payload = self._codec.encode_serf(attempt)
+            return self._queries.fits(QueryResponse(query.ltime, query.id, self._state.name, 0, payload))
+
+        cut = fitting(response, fits) if operation == "list" else response
+        if cut is not None:
+            self._queries.respond_internally(now, query, self._codec.encode_serf(cut))

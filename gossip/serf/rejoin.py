@@ -1,0 +1,60 @@
+"""Rejoin: who was in the pool before we restarted, and how we find back to them."""
+
+from collections.abc import Mapping
+
+from moot.gossip.record import Address, Ticket
+from moot.gossip.serf.members import SerfTable
+from moot.gossip.serf.state import State
+
+
+class Rejoin:
+    """Members known from a snapshot. Those that we have not seen since are looked for, until it is too long ago.
+
+    Deviation: the reference tries those that were alive once, at start, and remembers none that had failed; an
+    agent that restarts during an outage then waits for somebody to find it.
+    """
+
+    def __init__(self, state: State, table: SerfTable) -> None:
+        self._state = state
+        self._table = table
+        self._sought: dict[str, Address] = {}
+        self._until = 0.0
+        self._untried: list[Address] = []
+        self._ticket: Ticket | None = None
+
+    def begin(self, now: float, alive: Mapping[str, Address], failed: Mapping[str, Address]) -> None:
+        """Try those that were alive, some at a time, until one of them lets us in."""
+        self._sought = {name: address for name, address in {**failed, **alive}.items() if name != self._state.name}
+        self._until = now + self._state.config.reconnect_timeout
+        self._untried = [self._sought[name] for name in alive if name in self._sought]
+        self._state.rng.shuffle(self._untried)
+        self._try_more(now)
+
+    def on_join_finished(self, now: float, ticket: Ticket, *, joined: bool) -> bool:
+        """An attempt is over; True when it was one of ours. Nobody there: the next ones."""
+        if ticket != self._ticket:
+            return False
+        self._ticket = None
+        if joined:
+            self._untried.clear()
+        else:
+            self._try_more(now)
+        return True
+
+    def look(self, now: float, alone: bool) -> None:
+        """Now and then: try somebody who has not shown up again, or when we are alone several of them."""
+        if now > self._until:
+            self._sought.clear()
+        sought = self._sought
+        for name in [name for name in sought if self._table.get(name) is not None]:
+            del sought[name]
+        if sought and self._ticket is None:
+            most = self._state.swim_config.join_parallel_max if alone else 1
+            addresses = self._state.rng.sample(list(sought.values()), min(most, len(sought)))
+            self._ticket = self._state.swim.join(now, addresses)
+
+    def _try_more(self, now: float) -> None:
+        count = self._state.swim_config.join_parallel_max
+        batch, self._untried = self._untried[:count], self._untried[count:]
+        if batch:
+            self._ticket = self._state.swim.join(now, batch)

@@ -1,0 +1,219 @@
+"""Being asked: whom a query means, what is sent back and where to, and how much of it."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from moot.gossip.config import SerfConfig
+from moot.gossip.errors import CommandError
+from moot.gossip.record import Address
+from moot.gossip.serf.events import QueryReceived
+from moot.gossip.serf.messages import (
+    QUERY_ACK,
+    RESPONSE_ACK,
+    Filter,
+    NodeFilter,
+    Query,
+    QueryResponse,
+    Relay,
+    TagFilter,
+)
+from moot.gossip.serf.queries import ANSWERABLE_MAX, FILTERS_MAX
+from moot.gossip.swim.messages import User
+from moot.gossip.wire.serf_codec import decode_serf, encode_filter, encode_serf
+from tests.support.serf import SerfDesk
+
+ORIGIN = Address(bytes((127, 0, 0, 9)), 7946)
+
+
+def query(
+    ltime: int = 3,
+    number: int = 1,
+    *,
+    filters: Sequence[bytes] = (),
+    flags: int = QUERY_ACK,
+    relay_factor: int = 0,
+    name: str = "uptime",
+    timeout: float = 3.2,
+) -> Query:
+    return Query(ltime, number, ORIGIN, "asker", filters, flags, relay_factor, int(timeout * 1e9), name)
+
+
+def sent_to_origin(desk: SerfDesk) -> list[object]:
+    return [user.body for to, user in desk.out.sent(User) if to == ORIGIN]
+
+
+def relayed(desk: SerfDesk) -> list[Relay]:
+    return [user.body for _, user in desk.out.sent(User) if isinstance(user.body, Relay)]
+
+
+def means(desk: SerfDesk, *filters: Filter | bytes) -> bool:
+    """Whether a query with these filters reaches the program, and so is acknowledged."""
+    encoded = [one if isinstance(one, bytes) else encode_filter(one) for one in filters]
+    desk.out.packets.clear()
+    desk.told(query(desk.clock("query") + 1, filters=encoded))
+    taken = bool(desk.out.took(QueryReceived))
+    assert bool(sent_to_origin(desk)) is taken
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("filters", "taken"),
+    [
+        ((NodeFilter(("me", "b")),), True),
+        ((NodeFilter(("b",)),), False),
+        ((NodeFilter(()),), False),
+        ((TagFilter("role", "eb"),), True),
+        ((TagFilter("role", "^eb"),), False),
+        ((TagFilter("role", "^web$"),), True),
+        ((TagFilter("zone", "^$"),), True),
+        ((TagFilter("zone", "."),), False),
+        ((NodeFilter(("me",)), TagFilter("role", "web")), True),
+        ((NodeFilter(("me",)), TagFilter("role", "db")), False),
+        ((TagFilter("role", "["),), False),
+        ((TagFilter("role", r"(?=web)"),), False),
+        ((b"",), False),
+        ((b"\x07\x80",), False),
+        ((b"\x00\x99",), False),
+    ],
+)
+def test_a_query_means_us_when_all_its_filters_pass(filters: tuple[Filter | bytes, ...], taken: bool) -> None:
+    assert means(SerfDesk(tags={"role": "web"}), *filters) is taken
+
+
+def test_a_query_that_does_not_mean_us_is_passed_on_all_the_same() -> None:
+    desk = SerfDesk()
+    desk.told(query(filters=[encode_filter(NodeFilter(("b",)))]))
+    assert len(desk.gossip()) == 1
+
+
+def test_an_expression_that_would_run_for_ever_elsewhere_is_over_at_once() -> None:
+    assert not means(SerfDesk(tags={"role": "a" * 200}), TagFilter("role", "(a*)*(a*)*(a|aa)+$b"))
+
+
+def test_more_filters_than_anybody_needs_mean_nobody() -> None:
+    desk = SerfDesk()
+    assert means(desk, *[NodeFilter(("me",))] * FILTERS_MAX)
+    assert not means(desk, *[NodeFilter(("me",))] * (FILTERS_MAX + 1))
+
+
+def test_an_ack_goes_to_the_asker_and_only_when_it_is_asked_for() -> None:
+    desk = SerfDesk()
+    desk.told(query(3, 7))
+    assert sent_to_origin(desk) == [QueryResponse(3, 7, "me", RESPONSE_ACK)]
+    desk.out.packets.clear()
+    desk.told(query(4, 7, flags=0))
+    assert sent_to_origin(desk) == []
+
+
+def test_an_answer_goes_to_the_asker_once() -> None:
+    desk = SerfDesk()
+    desk.told(query(3, 7, flags=0))
+    (heard,) = desk.out.took(QueryReceived)
+    assert heard.deadline == pytest.approx(3.2)
+    desk.serf.respond(1.0, heard.query, b"up")
+    assert sent_to_origin(desk) == [QueryResponse(3, 7, "me", 0, b"up")]
+    with pytest.raises(CommandError, match=r"^response already sent$"):
+        desk.serf.respond(1.0, heard.query, b"up")
+    assert len(sent_to_origin(desk)) == 1
+
+
+def test_an_answer_after_the_deadline_is_refused() -> None:
+    desk = SerfDesk()
+    desk.told(query(timeout=3.2))
+    (heard,) = desk.out.took(QueryReceived)
+    with pytest.raises(CommandError, match=r"^response is past the deadline$"):
+        desk.serf.respond(3.3, heard.query, b"up")
+
+
+def test_an_answer_that_is_too_large_is_refused_and_may_be_given_shorter() -> None:
+    desk = SerfDesk()
+    desk.told(query(flags=0))
+    (heard,) = desk.out.took(QueryReceived)
+    with pytest.raises(CommandError, match=r"^response exceeds limit of 1024 bytes$"):
+        desk.serf.respond(0.0, heard.query, bytes(1024))
+    desk.serf.respond(0.0, heard.query, bytes(900))
+    assert len(sent_to_origin(desk)) == 1
+
+
+def test_a_query_that_was_never_heard_cannot_be_answered() -> None:
+    with pytest.raises(CommandError, match="past the deadline"):
+        SerfDesk().serf.respond(0.0, query(), b"up")
+
+
+def test_a_timeout_that_has_passed_before_it_came_leaves_no_time() -> None:
+    desk = SerfDesk()
+    desk.told(query(timeout=-1))
+    (heard,) = desk.out.took(QueryReceived)
+    with pytest.raises(CommandError, match="past the deadline"):
+        desk.serf.respond(0.0, heard.query, b"up")
+
+
+def test_replies_are_relayed_by_others_too() -> None:
+    desk = SerfDesk()
+    desk.alive("b", "c", "d")
+    desk.told(query(3, 7, relay_factor=2))
+    wrapped = relayed(desk)
+    assert len(wrapped) == 2
+    for relay in wrapped:
+        assert (relay.destination, relay.destination_name) == (ORIGIN, "asker")
+        assert decode_serf(relay.inner) == QueryResponse(3, 7, "me", RESPONSE_ACK)
+
+
+def test_relays_never_go_to_the_dead_nor_to_ourselves() -> None:
+    desk = SerfDesk()
+    desk.alive("b", "c", "d")
+    desk.dies("c")
+    desk.told(query(relay_factor=3))
+    targets = {to for to, user in desk.out.sent(User) if isinstance(user.body, Relay)}
+    assert targets == {desk.held("b").address, desk.held("d").address}
+
+
+def test_a_pool_too_small_for_the_factor_relays_nothing() -> None:
+    desk = SerfDesk()
+    desk.alive("b")
+    desk.told(query(relay_factor=2))
+    assert relayed(desk) == []
+
+
+def test_an_answer_too_large_to_be_relayed_is_sent_directly_and_told() -> None:
+    desk = SerfDesk()
+    desk.alive("b", "c")
+    desk.told(query(flags=0, relay_factor=1))
+    (heard,) = desk.out.took(QueryReceived)
+    answer = bytes(950)
+    assert len(encode_serf(QueryResponse(3, 1, "me", 0, answer))) <= 1024
+    with pytest.raises(CommandError, match=r"^relayed response exceeds limit of 1024 bytes$"):
+        desk.serf.respond(0.0, heard.query, answer)
+    assert len(sent_to_origin(desk)) == 1
+
+
+def test_a_flood_of_queries_is_not_answered_with_a_flood() -> None:
+    desk = SerfDesk(config=SerfConfig(reply_rate=10, reply_burst=20))
+    for number in range(200):
+        desk.told(query(3, number))
+    assert len(sent_to_origin(desk)) == 20
+    assert desk.serf.counters.replies_withheld == 180
+    desk.only_timers()
+    desk.run(1.0)
+    for number in range(200, 400):
+        desk.told(query(3, number))
+    assert len(sent_to_origin(desk)) == 30
+
+
+def test_a_flood_of_relays_is_not_forwarded() -> None:
+    desk = SerfDesk(config=SerfConfig(reply_rate=10, reply_burst=20))
+    for _ in range(50):
+        desk.told(Relay(ORIGIN, "asker", b"\x05x"))
+    assert len(desk.out.packets) == 20
+
+
+def test_queries_that_nobody_answers_are_forgotten_oldest_first() -> None:
+    desk = SerfDesk(config=SerfConfig(reply_burst=100_000))
+    desk.told(query(3, 0, flags=0))
+    for number in range(1, ANSWERABLE_MAX + 1):
+        desk.told(query(4, number, flags=0))
+    heard = [event.query for event in desk.out.took(QueryReceived)]
+    with pytest.raises(CommandError, match="past the deadline"):
+        desk.serf.respond(0.0, heard[0], b"")
+    desk.serf.respond(0.0, heard[-1], b"")

@@ -1,0 +1,91 @@
+"""After a restart: back to those we knew, without being told."""
+
+from moot.gossip.config import LAN
+from moot.gossip.record import Address
+from moot.gossip.serf.messages import JoinIntent, UserEvent
+from moot.gossip.swim.effects import Timer
+from moot.gossip.swim.messages import PushPull
+from tests.support.serf import SerfDesk, push_pull
+from tests.support.swim import Opened, address, member
+
+
+def dialled(desk: SerfDesk) -> list[Opened]:
+    taken, desk.out.streams = desk.out.streams, []
+    return taken
+
+
+def refuse(desk: SerfDesk, streams: list[Opened]) -> None:
+    for stream in streams:
+        desk.serf.on_stream_failed(desk.now, stream.ticket, "refused")
+
+
+def reconnects(desk: SerfDesk, seconds: float) -> None:
+    desk.only_timers(Timer.RECONNECT)
+    desk.run(seconds)
+
+
+def known(*names: str) -> dict[str, Address]:
+    return {name: member(name).address for name in names}
+
+
+def test_some_at_a_time_are_tried_until_one_answers() -> None:
+    desk = SerfDesk()
+    alive = {f"m{number}": address(10 + number) for number in range(20)}
+    desk.serf.rejoin(0.0, alive, {})
+    first = dialled(desk)
+    assert len(first) == LAN.join_parallel_max
+    refuse(desk, first)
+    second = dialled(desk)
+    assert len(second) == LAN.join_parallel_max
+    assert not {stream.to for stream in first} & {stream.to for stream in second}
+    refuse(desk, second[1:])
+    desk.serf.on_stream_reply(0.0, second[0].ticket, PushPull(True, (), push_pull()))
+    assert dialled(desk) == []
+    # and we say that we are here, so that nobody goes on seeing us leave
+    assert any(isinstance(body, JoinIntent) and body.node == "me" for body in desk.gossip())
+
+
+def test_we_do_not_dial_ourselves() -> None:
+    desk = SerfDesk()
+    desk.serf.rejoin(0.0, {"me": address(1)}, {"me": address(1)})
+    reconnects(desk, 100.0)
+    assert dialled(desk) == []
+
+
+def test_who_had_failed_is_looked_for_until_it_shows_up() -> None:
+    desk = SerfDesk()
+    desk.serf.rejoin(0.0, {}, known("b"))
+    assert dialled(desk) == []
+    for _ in range(3):
+        reconnects(desk, 30.0)
+        streams = dialled(desk)
+        assert [stream.to for stream in streams] == list(known("b").values())
+        refuse(desk, streams)
+    desk.alive("b")
+    reconnects(desk, 60.0)
+    assert dialled(desk) == []
+
+
+def test_nobody_is_looked_for_for_ever() -> None:
+    desk = SerfDesk()
+    desk.serf.rejoin(0.0, {}, known("b"))
+    desk.only_timers()
+    desk.run(25 * 3600.0)
+    desk.serf.on_timer(desk.now, Timer.RECONNECT, 0)
+    assert dialled(desk) == []
+
+
+def test_when_we_are_alone_several_are_tried_at_once() -> None:
+    desk = SerfDesk()
+    failed = {f"m{number}": address(10 + number) for number in range(20)}
+    desk.serf.rejoin(0.0, {}, failed)
+    reconnects(desk, 30.0)
+    assert len(dialled(desk)) == LAN.join_parallel_max
+
+
+def test_the_clocks_go_on_where_they_were_and_the_past_is_not_told_again() -> None:
+    desk = SerfDesk()
+    desk.serf.restore(40, 50, 60)
+    assert desk.serf.clocks == (41, 51, 61)
+    desk.told(UserEvent(50, "old"), UserEvent(51, "new"))
+    assert [body.name for body in desk.gossip() if isinstance(body, UserEvent)] == ["new"]
