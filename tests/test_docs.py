@@ -3,13 +3,16 @@
 import ast
 import functools
 import importlib
+import itertools
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
+from packaging.requirements import Requirement
 
 from moot.agent import config, schema
 from moot.agent.cli import COMMANDS, cli
@@ -231,6 +234,15 @@ def find(name: str) -> object:
             continue
         return functools.reduce(getattr, parts[count:], module)
     raise ImportError(name)
+
+
+def test_every_library_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"].get("optional-dependencies", {}).values()
+    declared = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"], *itertools.chain(*extras)]
+    rows = re.findall(r"^\| [^|]+ \| ([\w, -]+) \| \S", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
+    written = {name.strip().lower() for row in rows for name in row.split(",")}
+    assert {Requirement(each).name for each in declared} - written == set()
 
 
 # HTTP
