@@ -13,10 +13,10 @@ import trio
 
 from moot.gossip.config import WireConfig
 from moot.gossip.counters import Counters
-from moot.gossip.errors import StreamError, WireError
+from moot.gossip.errors import CryptoError, StreamError, WireError
 from moot.gossip.net.transport import Transport, peer_address
-from moot.gossip.record import Address
-from moot.gossip.swim.messages import ErrorReply, PushPull, StreamMessage
+from moot.gossip.record import Address, message
+from moot.gossip.swim.messages import Ack, ErrorReply, Ping, PushPull, StreamMessage
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.stream import StreamReader, content, error_text, wrapped
 
@@ -28,9 +28,27 @@ HELD_BYTES_MAX = 128 * 1024 * 1024
 """Memory of unfinished requests and unread replies, all connections together, and of one reply to ourselves. A
 pool of a hundred thousand members takes three quarters of it; real ones are far smaller."""
 READ_SIZE = 65_536
+TOLD_AFTER = 60.0
+"""Seconds for which the same fault of the same address is not told again."""
+TOLD_MAX = 16
+"""Refused streams that are told in that time, of all addresses together; so many peers are enough to see."""
+
+_REPLIES: dict[type, tuple[tuple[type, ...], str]] = {
+    PushPull: ((PushPull, ErrorReply), "pushPullMsg (6)"),
+    Ping: ((Ack, ErrorReply), "ackRespMsg (2)"),
+}
+"""What may answer a request, and its name and number in memberlist's errors."""
 
 Answer: TypeAlias = Callable[[Address, StreamMessage], StreamMessage | None]
 """Given the peer and its request, the reply, or None to close without one."""
+
+
+@message
+class StreamRefused:
+    """A peer's stream was refused, for its label or its encryption is not ours. Told at once, but not often."""
+
+    peer: Address
+    reason: str
 
 
 @dataclass(slots=True, eq=False)
@@ -59,12 +77,16 @@ class Streams:
         keyring: Keyring | None,
         timeout: float,
         counters: Counters,
+        tell: Callable[[StreamRefused], None],
     ) -> None:
         self._transport = transport
         self._wire = wire
         self._keyring = keyring
         self._timeout = timeout
         self._counters = counters
+        self._tell = tell
+        self._told: dict[tuple[bytes, str], float] = {}
+        """Address and fault of the refused streams told of late, and when, oldest first."""
         self._loads: list[_Load] = []
         """Connections being served, oldest first."""
         self._turn = trio.Lock()
@@ -90,7 +112,7 @@ class Streams:
                     await stream.send_all(data)
                 step = "read"
                 with trio.fail_after(within):
-                    return await self._read(stream, reader, _check_held)
+                    reply = await self._read(stream, reader, _check_held)
         except trio.TooSlowError as error:
             raise StreamError(f"{step} tcp {to}: i/o timeout") from error
         except (OSError, trio.BrokenResourceError) as error:
@@ -98,8 +120,11 @@ class Streams:
         except WireError as error:
             self._counters.refused[error.kind] += 1
             if error.kind == "type":
-                raise StreamError(f"received invalid msgType ({reader.kind}) from={to}") from error
+                raise StreamError(_unexpected(first, reader.kind, to)) from error
             raise StreamError(error_text(error)) from error
+        if not isinstance(reply, _REPLIES[type(first)][0]):
+            raise StreamError(_unexpected(first, reader.kind, to))
+        return reply
 
     async def _read(
         self, stream: trio.SocketStream, reader: StreamReader, hold: Callable[[int], None]
@@ -140,11 +165,21 @@ class Streams:
                     await self._serve(stream, source, load, answer)
         except WireError as error:
             counters.refused[error.kind] += 1
+            if error.kind == "label" or isinstance(error, CryptoError):
+                self._tell_refused(source, error)
         except (OSError, trio.BrokenResourceError, trio.TooSlowError, StreamError):
             counters.streams_broken += 1
         finally:
             if load in self._loads:
                 self._loads.remove(load)
+
+    def _tell_refused(self, source: Address, error: WireError) -> None:
+        now, told, what = trio.current_time(), self._told, (source.ip, error.kind)
+        while told and now - told[oldest := next(iter(told))] >= TOLD_AFTER:
+            del told[oldest]
+        if what not in told and len(told) < TOLD_MAX:
+            told[what] = now
+            self._tell(StreamRefused(source, error.detail))
 
     def _make_room(self, weight: Callable[[_Load], int]) -> None:
         """End the greatest connection, by `weight`, of the address that has most. It counts no more from now on."""
@@ -209,6 +244,11 @@ def _check_held(size: int) -> None:
     """Raises StreamError when a reply takes more memory than all requests may."""
     if size > HELD_BYTES_MAX:
         raise StreamError("the reply is too large")
+
+
+def _unexpected(request: StreamMessage, kind: int, peer: Address) -> str:
+    """The error of memberlist for a reply of the wrong type."""
+    return f"received invalid msgType ({kind}), expected {_REPLIES[type(request)][1]} from={peer}"
 
 
 def _cause(error: Exception, step: str) -> str:
