@@ -9,6 +9,7 @@ import trio
 from moot.agent.logs import Log
 from moot.gossip.counters import Counters
 from moot.gossip.net.feed import EventsLost
+from moot.gossip.net.streams import StreamRefused
 from moot.gossip.serf.events import (
     CommandDone,
     MemberChange,
@@ -31,8 +32,8 @@ from moot.gossip.swim.events import (
 
 REPEAT_AFTER = 60.0
 """Seconds for which a warning about the same thing is not said again, and between reports of refused packets."""
-REMEMBERED_MAX = 256
-"""How many things are remembered as said; names come from the network."""
+DIFFERENT_MAX = 32
+"""How many warnings of one kind are written in that time; their names come from the network. More are counted."""
 
 _CHANGES = {
     MemberChange.JOIN: "member joined",
@@ -44,11 +45,17 @@ _CHANGES = {
 
 
 class EventLog:
-    """Writes the events of one node. Call it with each; `report_refused` runs as a task."""
+    """Writes the events of one node. Call it with each; `report_refused` runs as a task.
 
-    def __init__(self, log: Log) -> None:
+    `own_name` is the node's name in the pool.
+    """
+
+    def __init__(self, log: Log, *, own_name: str) -> None:
         self._log = log
-        self._said: dict[tuple[str, str], float] = {}
+        self._own_name = own_name
+        self._said: dict[str, dict[str, float]] = {}
+        """By kind of warning, what it was about and when it was written, oldest first."""
+        self._held_back: Counter[str] = Counter()
         self._on: Mapping[type, Callable[[Any], None]] = {
             MemberEvent: self._member,
             MemberLeaving: self._leaving,
@@ -60,6 +67,7 @@ class EventLog:
             NameConflict: self._conflict,
             MergeRefused: self._merge_refused,
             SyncFailed: self._sync_failed,
+            StreamRefused: self._stream_refused,
             CommandDone: self._command_done,
             UserEventReceived: self._user_event,
             QueryReceived: self._query,
@@ -73,7 +81,7 @@ class EventLog:
             write(event)
 
     async def report_refused(self, counters: Counters) -> None:
-        """Once in a while, tell how many packets and streams were refused since, if any. Runs until cancelled."""
+        """Once in a while, tell how much was refused since, and how many warnings held back. Runs until cancelled."""
         before: Counter[str] = Counter()
         while True:
             await trio.sleep(REPEAT_AFTER)
@@ -81,17 +89,23 @@ class EventLog:
             fresh = now - before
             before = now
             if fresh:
-                kinds = ", ".join(f"{kind} {number}" for kind, number in fresh.most_common())
-                self._log.warn("refused what peers sent", count=fresh.total(), kinds=kinds)
+                self._log.warn("refused what peers sent", count=fresh.total(), kinds=_listed(fresh))
+            if self._held_back:
+                self._log.warn("more warnings than are written", kinds=_listed(self._held_back))
+                self._held_back.clear()
 
     def _rarely(self, what: str, about: str) -> bool:
-        """Whether it is time to say this again."""
+        """Whether to say this: not again too soon, and not when too much of the kind was said."""
         now = trio.current_time()
-        if now - self._said.get((what, about), -REPEAT_AFTER) < REPEAT_AFTER:
+        said = self._said.setdefault(what, {})
+        while said and now - (oldest := next(iter(said.items())))[1] >= REPEAT_AFTER:
+            del said[oldest[0]]
+        if about in said:
             return False
-        if len(self._said) >= REMEMBERED_MAX:
-            self._said.clear()
-        self._said[what, about] = now
+        if len(said) >= DIFFERENT_MAX:
+            self._held_back[what] += 1
+            return False
+        said[about] = now
         return True
 
     def _member(self, event: MemberEvent) -> None:
@@ -110,7 +124,12 @@ class EventLog:
         self._log.debug("suspicion is lifted", name=event.member.name)
 
     def _refuted(self, event: Refuted) -> None:
-        if self._rarely("refuted", event.accuser):
+        if not self._rarely("refuted", event.accuser):
+            return
+        if event.accuser == self._own_name:
+            # what is told in a push/pull, and an old claim of our own, name no accuser
+            self._log.warn("heard by hearsay that we are dead or different, refuted", incarnation=event.incarnation)
+        else:
             self._log.warn("a member took us for dead, refuted", accuser=event.accuser, incarnation=event.incarnation)
 
     def _probe_failed(self, event: ProbeFailed) -> None:
@@ -141,6 +160,9 @@ class EventLog:
         if self._rarely("sync", str(event.peer)):
             self._log.warn("could not exchange state", peer=event.peer, reason=event.reason)
 
+    def _stream_refused(self, event: StreamRefused) -> None:
+        self._log.warn("refused a stream: label or key differ from ours", peer=event.peer, reason=event.reason)
+
     def _command_done(self, event: CommandDone) -> None:
         if event.error is not None:
             self._log.warn("command failed", reason=event.error)
@@ -153,3 +175,7 @@ class EventLog:
 
     def _lost(self, event: EventsLost) -> None:
         self._log.warn("too many events at once, some are not in this log", count=event.count)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{kind} {number}" for kind, number in counts.most_common())

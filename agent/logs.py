@@ -21,10 +21,13 @@ if "rich" not in sys.modules:
 else:
     import structlog
 
-from moot.agent.schema import LEVELS
+from moot.agent.checks import LEVELS
 from moot.agent.text import printable
 
 _PLAIN = (str, int, float, NoneType)
+_ESCAPED = frozenset('"\\')
+_SPECIAL = _ESCAPED | frozenset(" =")
+"""With one of these a value is quoted; before some of them stands a backslash then."""
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 
 
@@ -88,7 +91,7 @@ class Logs:
         self._output = _Output(stream or sys.stdout)
 
     def set_level(self, level: str) -> None:
-        """`level` is one of `schema.LEVELS`."""
+        """`level` is one of `checks.LEVELS`."""
         self.threshold = _RANK[level]
 
     def write(self, text: str) -> None:
@@ -132,5 +135,13 @@ def _render_json(_logger: object, _level: str, event: MutableMapping[str, Any]) 
 
 
 def _quoted(value: object) -> str:
-    text = printable(str(value))
-    return f'"{text}"' if " " in text or not text else text
+    """A value as one word, or quoted as in JSON where it could be taken for anything else.
+
+    Values may come from the network: no quote, blank, `=` or control character of theirs makes another field or
+    another line. Other letters than ASCII ones stay as they are.
+    """
+    text = str(value)
+    if text and text.isprintable() and not _SPECIAL.intersection(text):
+        return text
+    safe = (char if char.isprintable() and char not in _ESCAPED else json.dumps(char)[1:-1] for char in text)
+    return f'"{"".join(safe)}"'

@@ -7,10 +7,11 @@ import re
 import pytest
 import trio
 
-from moot.agent.event_log import REPEAT_AFTER, EventLog
+from moot.agent.event_log import DIFFERENT_MAX, REPEAT_AFTER, EventLog
 from moot.agent.logs import Logs
 from moot.gossip.counters import Counters
 from moot.gossip.net.feed import EventsLost
+from moot.gossip.net.streams import StreamRefused
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.events import (
     CommandDone,
@@ -81,7 +82,36 @@ def test_names_from_the_network_cannot_forge_lines_or_colours() -> None:
     made, stream = logs()
     made.logger("serf").info("member joined", name="a\n2026 [ERROR] \x1b[31m\udcff")
     assert len(stream.getvalue().splitlines()) == 1
-    assert r"a\n2026 [ERROR] \x1b[31m\udcff" in stream.getvalue()
+    assert r'name="a\n2026 [ERROR] \u001b[31m\udcff"' in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("web", "web"),
+        ("wéb", "wéb"),
+        ("127.0.0.1:4648", "127.0.0.1:4648"),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("a=b", '"a=b"'),
+        ('a" address=10.0.0.1 x="', r'"a\" address=10.0.0.1 x=\""'),
+        ('"', r'"\""'),
+        ("a\\", r'"a\\"'),
+        (r"a\nb", r'"a\\nb"'),
+        ("a\tb", r'"a\tb"'),
+        ("a\x7f\u2028\u202e\xa0b", r'"a\u007f\u2028\u202e\u00a0b"'),
+        ("\U000e0001", r'"\udb40\udc01"'),
+        (7, "7"),
+        (None, "None"),
+    ],
+)
+def test_a_value_is_one_word_or_quoted_as_in_json(value: object, written: str) -> None:
+    made, stream = logs()
+    made.logger("serf").info("member joined", name=value, address=HERE)
+    line = stream.getvalue()
+    assert line.endswith(f"serf: member joined: name={written} address=127.0.0.1:4648\n")
+    if written.startswith('"'):
+        assert json.loads(written) == value
 
 
 def serf_member(status: MemberStatus = MemberStatus.ALIVE) -> SerfMember:
@@ -104,14 +134,20 @@ def serf_member(status: MemberStatus = MemberStatus.ALIVE) -> SerfMember:
         (SuspicionLifted(WEB), "[DEBUG] serf: suspicion is lifted: name=web"),
         (ProbeFailed(WEB, 1, 0), "[DEBUG] serf: no answer to a probe: name=web"),
         (Refuted(7, "db"), "[WARN]  serf: a member took us for dead, refuted: accuser=db incarnation=7"),
+        (Refuted(7, "me"), "[WARN]  serf: heard by hearsay that we are dead or different, refuted: incarnation=7"),
         (StreamPingOnly(WEB), "[WARN]  serf: member answers over TCP but not over UDP; is UDP blocked?: name=web"),
         (NameConflict(WEB, WEB), "[ERROR] serf: two members have the same name; the first is kept: name=web"),
         (MergeRefused(None, "no"), "[WARN]  serf: refused to merge with a pool: peer=unknown reason=no"),
         (SyncFailed(HERE, "no"), "[WARN]  serf: could not exchange state: peer=127.0.0.1:4648 reason=no"),
+        (
+            StreamRefused(HERE, "the label is not ours"),
+            "[WARN]  serf: refused a stream: label or key differ from ours: peer=127.0.0.1:4648"
+            ' reason="the label is not ours"',
+        ),
         (CommandDone(Ticket(1), "late"), "[WARN]  serf: command failed: reason=late"),
         (UserEventReceived(UserEvent(3, "deploy")), "[DEBUG] serf: user event: name=deploy ltime=3"),
         (
-            QueryReceived(Query(3, 1, HERE, "db", (), 0, 0, 1, "load")),
+            QueryReceived(Query(3, 1, HERE, "db", (), 0, 0, 1, "load"), 9.0),
             "[DEBUG] serf: query: name=load ltime=3 sender=db",
         ),
         (EventsLost(4), "[WARN]  serf: too many events at once, some are not in this log: count=4"),
@@ -119,14 +155,14 @@ def serf_member(status: MemberStatus = MemberStatus.ALIVE) -> SerfMember:
 )
 async def test_an_event_becomes_one_line(event: object, said: str) -> None:
     made, stream = logs("trace")
-    EventLog(made.logger("serf"))(event)
+    EventLog(made.logger("serf"), own_name="me")(event)
     assert said in stream.getvalue()
     assert stream.getvalue().count("\n") == 1
 
 
 async def test_success_and_unknown_events_are_silent() -> None:
     made, stream = logs("trace")
-    event_log = EventLog(made.logger("serf"))
+    event_log = EventLog(made.logger("serf"), own_name="me")
     event_log(CommandDone(Ticket(1), None))
     event_log(object())
     assert stream.getvalue() == ""
@@ -134,7 +170,7 @@ async def test_success_and_unknown_events_are_silent() -> None:
 
 async def test_the_same_warning_is_held_back_for_a_while(autojump_clock: trio.testing.MockClock) -> None:
     made, stream = logs()
-    event_log = EventLog(made.logger("serf"))
+    event_log = EventLog(made.logger("serf"), own_name="me")
     for _ in range(5):
         event_log(StreamPingOnly(WEB))
     assert stream.getvalue().count("\n") == 1
@@ -143,12 +179,20 @@ async def test_the_same_warning_is_held_back_for_a_while(autojump_clock: trio.te
     assert stream.getvalue().count("\n") == 2
 
 
-async def test_what_is_remembered_as_said_is_bounded() -> None:
-    made, _ = logs()
-    event_log = EventLog(made.logger("serf"))
+async def test_names_from_the_network_cannot_flood_the_log(autojump_clock: trio.testing.MockClock) -> None:
+    made, stream = logs()
+    event_log = EventLog(made.logger("serf"), own_name="me")
     for number in range(3000):
-        event_log(SyncFailed(Address(number.to_bytes(4), 1), "no"))
-    assert len(event_log._said) <= 256
+        event_log(MergeRefused(None, f"member '{number}' is not a server"))
+    event_log(StreamPingOnly(WEB))
+    assert stream.getvalue().count("refused to merge") == DIFFERENT_MAX
+    assert stream.getvalue().count("is UDP blocked") == 1
+    assert sum(map(len, event_log._said.values())) == DIFFERENT_MAX + 1
+    with trio.move_on_after(2.5 * REPEAT_AFTER):
+        await event_log.report_refused(Counters())
+    assert stream.getvalue().count(f'more warnings than are written: kinds="merge {3000 - DIFFERENT_MAX}"') == 1
+    event_log(MergeRefused(None, "member 'x' is not a server"))
+    assert "'x'" in stream.getvalue()
 
 
 async def test_refused_packets_are_told_once_in_a_while_by_kind(autojump_clock: trio.testing.MockClock) -> None:
@@ -156,7 +200,7 @@ async def test_refused_packets_are_told_once_in_a_while_by_kind(autojump_clock: 
     counters = Counters()
     with trio.move_on_after(4.5 * REPEAT_AFTER):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(EventLog(made.logger("serf")).report_refused, counters)
+            nursery.start_soon(EventLog(made.logger("serf"), own_name="me").report_refused, counters)
             await trio.sleep(1.5 * REPEAT_AFTER)
             counters.refused["truncated"] += 3
             counters.refused["no key"] += 1
