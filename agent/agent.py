@@ -18,7 +18,9 @@ from moot.agent.backend import AgentBackend
 from moot.agent.config import HostPort, Settings
 from moot.agent.event_log import EventLog
 from moot.agent.identity import advertised_address, node_id, node_settings
+from moot.agent.join_hints import hint, hints
 from moot.agent.logs import Logs
+from moot.agent.text import printable
 from moot.gossip.errors import CommandError, ConfigError, GossipError
 from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
@@ -148,8 +150,8 @@ class Agent:
         outcomes = await self._join(self.settings.start_join)
         joined = sum(outcome.error is None for outcome in outcomes)
         if not joined:
-            reasons = "; ".join(str(outcome.error) for outcome in outcomes)
-            raise ConfigError(f"nobody joined: {reasons}. Start them first, or use --retry-join, which keeps trying")
+            reasons = "; ".join(printable(str(outcome.error)) for outcome in outcomes)
+            raise ConfigError(f"nobody joined: {reasons}{hints(str(outcome.error) for outcome in outcomes)}")
         self._log.info("join completed", agents=joined)
 
     async def _join_with_retries(self) -> None:
@@ -183,7 +185,9 @@ class Agent:
             if outcome.error is None:
                 self._log.info("joined", target=outcome.target, address=outcome.address)
             else:
-                self._log.warn("not joined", target=outcome.target, reason=outcome.error)
+                advice = hint(outcome.error)
+                more = {"hint": advice} if advice else {}
+                self._log.warn("not joined", target=outcome.target, reason=outcome.error, **more)
         return outcomes
 
     # events, signals

@@ -6,6 +6,7 @@ import click
 
 from moot.agent import text
 from moot.agent.console import address_option, connected, json_option, print_json
+from moot.agent.join_hints import hints
 
 
 @click.command("join")
@@ -26,4 +27,4 @@ def command(targets: Sequence[str], address: str, as_json: bool) -> None:
     if not joined:
         reasons = [line.strip().removeprefix("* ") for line in error.splitlines()[1:] if line.strip()]
         listed = "; ".join(text.printable(reason) for reason in reasons or [error.strip()])
-        raise click.ClickException(f"nothing joined: {listed}")
+        raise click.ClickException(f"nothing joined: {listed}{hints(reasons or [error])}")
