@@ -9,7 +9,7 @@ import signal
 import socket
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import trio
 
@@ -33,7 +33,8 @@ LEAVE_TIMEOUT = 5.0
 RETRY_FIRST = 1.0
 """Seconds before the second attempt of a retried join; doubles up to the retry interval."""
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
-RELOADABLE = ("log_level", "response_headers", "files")
+RELOADABLE = frozenset({"log_level", "http_api_response_headers"})
+"""Keys that take effect without a restart."""
 
 
 class Agent:
@@ -122,23 +123,25 @@ class Agent:
     async def _listen(self) -> None:
         wanted = self.settings.bind["http"]
         try:
-            self.backend.http = await self.server.listen([(wanted.host, wanted.port)])
+            bound = await self.server.listen([(wanted.host, wanted.port)])
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ConfigError(
                 f"HTTP cannot listen on {wanted}: {reason}; give another --http-port or --http-addr"
             ) from error
+        self.backend.listening(bound, advertised_address(self.settings, "http", bound[0].port))
 
     def _rpc_port(self) -> int:
         """The RPC port to announce. Nothing listens there yet; a free one is held so that nobody else gets it."""
         wanted = self.settings.bind["rpc"]
         if wanted.port:
             return wanted.port
-        self._rpc_holder = socket.socket(socket.AF_INET6 if ":" in wanted.host else socket.AF_INET)
         try:
+            self._rpc_holder = socket.socket(socket.AF_INET6 if ":" in wanted.host else socket.AF_INET)
             self._rpc_holder.bind((wanted.host, 0))
         except OSError as error:
-            self._rpc_holder.close()
+            if self._rpc_holder is not None:
+                self._rpc_holder.close()
             raise ConfigError(f"no RPC port to be had on {wanted.host}: {error.strerror}") from error
         port: int = self._rpc_holder.getsockname()[1]
         return port
@@ -242,16 +245,15 @@ class Agent:
             self._log.error("configuration not reloaded, the old one stays", reason=error)
             return
         held = self.settings
-        fixed = [
-            field.name
-            for field in fields(fresh)
-            if field.name not in RELOADABLE and getattr(fresh, field.name) != getattr(held, field.name)
-        ]
+        # what stands for nothing given is taken as what it comes to
+        before, after = ({**each.values, "name": each.name, "moot.profile": each.profile} for each in (held, fresh))
+        fixed = [key for key, value in after.items() if key not in RELOADABLE and value != before[key]]
         if fixed:
             self._log.warn("some changes need a restart of the agent", settings=", ".join(fixed))
         self.logs.set_level(fresh.log_level)
-        taken = {name: getattr(fresh, name) for name in RELOADABLE}
-        self.settings = replace(held, **taken)
+        self.settings = replace(
+            held, log_level=fresh.log_level, response_headers=fresh.response_headers, files=fresh.files
+        )
         self.backend.reload(self.settings)
         self._log.info("configuration reloaded", log_level=fresh.log_level)
 
@@ -271,10 +273,9 @@ class Agent:
     def _facts(self) -> dict[str, str]:
         settings = self.settings
         http = self.backend.http[0]
-        told_http: object = settings.advertise["http"] or http
         rpc = HostPort(host=settings.bind["rpc"].host, port=settings.bind["rpc"].port or self.rpc.port)
         return {
-            "Advertise Addrs": f"HTTP: {told_http}; RPC: {self.rpc}; Serf: {self.node.address}",
+            "Advertise Addrs": f"HTTP: {self.backend.http_told}; RPC: {self.rpc}; Serf: {self.node.address}",
             "Bind Addrs": f"HTTP: {http}; RPC: {rpc} (not served); Serf: {self.node.bind_address}",
             "Client": "false",
             "Gossip": f"{settings.pool} pool, {settings.profile} profile, "

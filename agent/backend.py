@@ -36,7 +36,9 @@ class AgentBackend:
         self._leave = leave
         self._started = time.monotonic()
         self.http: Sequence[Address] = ()
-        """Where HTTP listens; set once it does, before the first request."""
+        """Where HTTP listens; this and the next are set once it does, before the first request."""
+        self.http_told: Address | None = None
+        """Where others find it."""
         self.response_headers = configured_headers(settings.response_headers)
         self.identity = Identity(
             node_name=settings.name,
@@ -46,6 +48,10 @@ class AgentBackend:
             pool=settings.pool,
             is_server=True,
         )
+
+    def listening(self, bound: Sequence[Address], told: Address) -> None:
+        """HTTP listens at `bound`; `told` is where others find it."""
+        self.http, self.http_told = bound, told
 
     def reload(self, settings: Settings) -> None:
         """Take over what may change while the agent runs."""
@@ -64,14 +70,13 @@ class AgentBackend:
 
     def agent_config(self) -> Mapping[str, object]:
         settings = self._settings
-        told = settings.advertise
         return build_config(
             AgentSettings(
                 bind_addr=settings.bind_addr,
                 http_bind=settings.bind["http"].host,
                 rpc_bind=settings.bind["rpc"].host,
                 serf_bind=settings.bind["serf"].host,
-                http_advertise=str(told["http"] or self.http[0]),
+                http_advertise=str(self.http_told),
                 rpc_advertise=str(self._rpc),
                 serf_advertise=str(self._node.address),
                 http_port=self.http[0].port,
@@ -82,6 +87,7 @@ class AgentBackend:
                 node_name=settings.name_given,
                 data_dir=str(settings.data_dir or ""),
                 dev_mode=settings.dev,
+                enable_debug=settings.dev,
                 log_level=settings.log_level.upper(),
                 leave_on_interrupt=settings.leave_on_interrupt,
                 leave_on_terminate=settings.leave_on_terminate,

@@ -1,31 +1,40 @@
 """Settings of an agent: files and flags become one typed, checked `Settings`.
 
 Order of precedence: built-in values, then the dev set with `--dev`, then the configuration files in the order
-given (a directory counts as its files, by name), then the flags. How values meet is in `schema.merge`.
+given (a directory counts as its files, by name), then the flags. How values meet is in `schema.merge`, what
+each may be in `checks`.
 """
 
-import base64
-import binascii
 import dataclasses
 import ipaddress
 import json
 import os
 import socket
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from moot.agent import schema
+from moot.agent import checks, schema
 from moot.agent.schema import Layer
 from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
-from moot.http.guard import configured_headers
 
 Pool = Literal["nomad", "serf"]
 SERVICES = ("http", "rpc", "serf")
+NOMAD_TAGS = frozenset(
+    {"role", "region", "dc", "vsn", "mvn", "build", "port", "id", "rpc_addr", "raft_vsn", "bootstrap", "expect"}
+)
+"""Tags that an agent in a nomad pool sets itself."""
+FILE_MAX = 1024 * 1024
+"""Bytes of one configuration file."""
 _FILE_KINDS = (".json", ".toml")
+
+
+class FlagError(ConfigError):
+    """A mistake on the command line, or in a variable that stands for a flag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +55,6 @@ class Settings:
     dev: bool
     name: str
     """Node name; the host name when none was given."""
-    name_given: str
     region: str
     datacenter: str
     data_dir: Path | None
@@ -56,7 +64,7 @@ class Settings:
     advertise: Mapping[str, HostPort | None]
     """By service: what others are told; None is the bind address."""
     bootstrap_expect: int
-    keys: tuple[bytes, ...]
+    keys: tuple[bytes, ...] = field(repr=False)
     start_join: tuple[str, ...]
     retry_join: tuple[str, ...]
     retry_max: int
@@ -73,6 +81,13 @@ class Settings:
     swim: SwimConfig
     """The profile, with what `moot.timing` says instead."""
     files: tuple[Path, ...]
+    values: Mapping[str, schema.Value] = field(repr=False)
+    """By dotted key, what files and flags made of it. The gossip key is in it."""
+
+    @property
+    def name_given(self) -> str:
+        """The name as configured, empty when it was taken from the host."""
+        return cast(str, self.values["name"])
 
     @property
     def gossip_name(self) -> str:
@@ -90,7 +105,7 @@ class Settings:
         if not ipaddress.ip_address(host).is_loopback and not self.keys:
             found.append(
                 f"gossip on {host} is not encrypted: anybody who reaches the port can join; make a key with"
-                " `moot keygen` and give it to every agent with --encrypt"
+                " `moot keygen` and give it to every agent: server.encrypt in a file of mode 0600, or MOOT_ENCRYPT"
             )
         http = self.bind["http"].host
         if not ipaddress.ip_address(http).is_loopback:
@@ -112,7 +127,8 @@ class Flag:
 def load(paths: Sequence[Path], flags: Sequence[Flag] = (), *, dev: bool = False) -> Settings:
     """Settings from configuration files and flags.
 
-    Raises ConfigError. The text names the file and key, or the flag, and what to write instead.
+    Raises ConfigError, FlagError where the command line is to blame. The text names the file and key, or the
+    flag, and what to write instead.
     """
     merged = schema.defaults()
     if dev:
@@ -122,18 +138,35 @@ def load(paths: Sequence[Path], flags: Sequence[Flag] = (), *, dev: bool = False
         schema.merge(merged, read_file(file))
     given: Layer = {}
     for flag in flags:
-        schema.put(given, flag.key, flag.value, label=flag.name)
+        try:
+            schema.put(given, flag.key, flag.value, label=flag.name)
+        except ConfigError as error:
+            raise FlagError(str(error)) from None
     schema.merge(merged, given)
+    _refuse_own_tags(merged, given)
     return _settings(merged, tuple(files), dev)
+
+
+def _refuse_own_tags(merged: Layer, given: Layer) -> None:
+    """Raises ConfigError for a tag that the agent itself sets, FlagError when it came with a flag."""
+    if merged["moot.pool"] != "nomad":
+        return
+    taken = sorted(NOMAD_TAGS & cast(dict[str, str], merged["moot.tags"]).keys())
+    if taken:
+        kind = FlagError if taken[0] in cast(dict[str, str], given.get("moot.tags", {})) else ConfigError
+        raise kind(f"the tag {taken[0]} is the agent's own in a nomad pool; take another name or --pool serf")
 
 
 def config_files(path: Path) -> list[Path]:
     """The files that `--config path` names: itself, or a directory's files by name. Raises ConfigError."""
-    if not path.exists():
-        raise ConfigError(f"Error loading configuration from {path}: stat {path}: no such file or directory")
-    if not path.is_dir():
-        return [path]
-    found = [file for file in path.iterdir() if file.is_file() and not _is_editor_litter(file.name)]
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return [path]
+        # a link that leads nowhere counts, so that reading it is an error and not silence
+        found = [file for file in path.iterdir() if not _is_editor_litter(file.name) and not file.is_dir()]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(f"Error loading configuration from {path}: stat {path}: {reason.lower()}") from None
     return sorted(file for file in found if file.suffix in (*_FILE_KINDS, ".hcl"))
 
 
@@ -146,34 +179,49 @@ def read_file(path: Path) -> Layer:
     if path.suffix not in _FILE_KINDS:
         kind = "HCL is not read yet" if path.suffix == ".hcl" else "its name must end in .json or .toml"
         raise ConfigError(f"{path}: {kind}; write the same keys as JSON or TOML")
+    kind = path.suffix[1:].upper()
     try:
-        text = path.read_text("utf-8")
-        tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        text = _content(path).decode()
+        tree = json.loads(text, object_pairs_hook=_each_once) if kind == "JSON" else tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: cannot be read as {kind}: it is nested too deeply") from None
     except ValueError as error:
-        raise ConfigError(f"{path}: cannot be read as {path.suffix[1:].upper()}: {error}") from None
+        raise ConfigError(f"{path}: cannot be read as {kind}: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: must hold one object with the keys in it")
     return schema.flatten(str(path), tree)
 
 
+def _content(path: Path) -> bytes:
+    """The bytes of a regular file; a pipe could hold up an agent that reloads. Raises OSError, ConfigError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ConfigError(f"{path}: is no regular file")
+        content = file.read(FILE_MAX + 1)
+    if len(content) > FILE_MAX:
+        raise ConfigError(f"{path}: a configuration file has at most {FILE_MAX} bytes")
+    return content
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object. Python would take the last of equal keys and drop the others. Raises ValueError."""
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice} is there twice in one block")
+    return tree
+
+
 def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
     """Checks that need more than one key, and the typed result."""
     get: Mapping[str, Any] = merged
-    if get["client.enabled"]:
-        raise ConfigError("client mode is not part of this version; run the agent as a server, which is the default")
     if not get["server.enabled"]:
         raise ConfigError("Must specify either server, client or dev mode for the agent: set server.enabled = true")
-    if get["server.bootstrap_expect"] > 255:
-        raise ConfigError("server.bootstrap_expect must not exceed 255")
     bind = {
-        service: HostPort(
-            host=_ip(f"addresses.{service}", get[f"addresses.{service}"])
-            if get[f"addresses.{service}"]
-            else _ip("bind_addr (--bind)", get["bind_addr"]),
-            port=get[f"ports.{service}"],
-        )
+        service: HostPort(host=get[f"addresses.{service}"] or get["bind_addr"], port=get[f"ports.{service}"])
         for service in SERVICES
     }
     # Nomad servers gossip with the WAN profile, serf agents with the LAN one
@@ -181,17 +229,14 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
     return Settings(
         dev=dev,
         name=_node_name(get["name"]),
-        name_given=get["name"],
-        region=_region(get["region"]),
+        region=get["region"],
         datacenter=get["datacenter"],
-        data_dir=_data_dir(get["data_dir"]),
-        bind_addr=_ip("bind_addr (--bind)", get["bind_addr"]),
+        data_dir=Path(get["data_dir"]) if get["data_dir"] else None,
+        bind_addr=get["bind_addr"],
         bind=bind,
-        advertise={
-            service: _advertise(service, get[f"advertise.{service}"], bind[service].port) for service in SERVICES
-        },
+        advertise={service: _advertise(get[f"advertise.{service}"], bind[service].port) for service in SERVICES},
         bootstrap_expect=get["server.bootstrap_expect"],
-        keys=(decode_key(get["server.encrypt"]),) if get["server.encrypt"] else (),
+        keys=(checks.decode_key(get["server.encrypt"]),) if get["server.encrypt"] else (),
         start_join=tuple(get["server.start_join"]),
         retry_join=tuple(get["server.retry_join"]),
         retry_max=get["server.retry_max"],
@@ -200,52 +245,30 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         leave_on_terminate=get["leave_on_terminate"],
         log_level=get["log_level"],
         log_json=get["log_json"],
-        response_headers=_headers(get["http_api_response_headers"]),
+        response_headers=get["http_api_response_headers"],
         pool=cast(Pool, get["moot.pool"]),
         profile=profile,
-        label=_label(get["moot.label"]),
+        label=get["moot.label"],
         tags=get["moot.tags"],
         swim=_swim(profile, get),
         files=files,
+        values=merged,
     )
 
 
-def _ip(key: str, text: str) -> str:
+def _node_name(given: str) -> str:
     try:
-        return str(ipaddress.ip_address(text.strip("[]")))
-    except ValueError:
-        raise ConfigError(f"{key} must be an IP address such as 127.0.0.1 or ::1, got {text!r}") from None
+        return given or checks.name(socket.gethostname())
+    except ValueError as error:
+        raise ConfigError(f"the host name cannot be the node's name, give one with --node: it {error}") from None
 
 
-def _advertise(service: str, text: str, port: int) -> HostPort | None:
-    """`IP` or `IP:port`, IPv6 with or without brackets; the port defaults to the service's."""
+def _advertise(text: str, port: int) -> HostPort | None:
+    """What is told instead of the bind address; the port defaults to the service's."""
     if not text:
         return None
-    key = "advertise.serf (--advertise)" if service == "serf" else f"advertise.{service}"
-    host, after = text, str(port)
-    if text.count(":") == 1 or "]:" in text:
-        host, _, after = text.rpartition(":")
-    if not after.isascii() or not after.isdigit() or int(after) > 65535:
-        raise ConfigError(f"{key}: {after!r} in {text!r} is no port")
-    found = HostPort(host=_ip(key, host), port=int(after))
-    if ipaddress.ip_address(found.host).is_unspecified:
-        raise ConfigError(f"{key} is told to the other members, so it cannot be {found.host}")
-    return found
-
-
-def _node_name(given: str) -> str:
-    name = given or socket.gethostname()
-    if len(name.encode("utf-8", "surrogateescape")) > 128:
-        raise ConfigError("name (--node) must not exceed 128 bytes")
-    if not name.isprintable() or "/" in name:
-        raise ConfigError(f"name (--node) must be printable and without a slash, got {name!r}")
-    return name
-
-
-def _region(text: str) -> str:
-    if not text or not text.isprintable() or "/" in text:
-        raise ConfigError(f"region must be printable and without a slash, got {text!r}")
-    return text
+    host, told_port = checks.split_advertise(text)
+    return HostPort(host=host, port=port if told_port is None else told_port)
 
 
 def _swim(profile: str, get: Mapping[str, Any]) -> SwimConfig:
@@ -256,36 +279,3 @@ def _swim(profile: str, get: Mapping[str, Any]) -> SwimConfig:
         return dataclasses.replace(PROFILES[profile], **changes)
     except ConfigError as error:
         raise ConfigError(f"moot.timing: {error}") from None
-
-
-def _label(text: str) -> str:
-    if len(text.encode()) > 255:
-        raise ConfigError("moot.label (--label) must not exceed 255 bytes")
-    return text
-
-
-def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Response headers as given, once the HTTP server has said that it can send them. Raises ConfigError."""
-    configured_headers(headers)
-    return headers
-
-
-def _data_dir(text: str) -> Path | None:
-    if not text:
-        return None
-    if not os.path.isabs(text):
-        raise ConfigError(f"data-dir must be given as an absolute path: got {text}")
-    return Path(text)
-
-
-def decode_key(text: str) -> bytes:
-    """A gossip key from its base64 text. Raises ConfigError; the text never repeats the key."""
-    try:
-        key = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ConfigError("Invalid encryption key: it is not base64; `moot keygen` prints a good one") from None
-    if len(key) not in (16, 24, 32):
-        raise ConfigError(
-            f"Invalid encryption key: it has {len(key)} bytes and not 16, 24 or 32; `moot keygen` prints a good one"
-        )
-    return key

@@ -7,6 +7,7 @@ from moot import __version__
 from moot.agent.config import Settings
 from moot.gossip.config import SerfConfig, WireConfig
 from moot.gossip.errors import ConfigError
+from moot.gossip.net.files import replace_file
 from moot.gossip.net.interfaces import advertised
 from moot.gossip.net.node import NodeSettings
 from moot.gossip.record import Address
@@ -34,7 +35,7 @@ def node_id(data_dir: Path | None) -> str:
         if path.exists():
             return str(uuid.UUID(path.read_text("ascii").strip()))
         made = str(uuid.uuid4())
-        path.write_text(made + "\n", "ascii")
+        replace_file(path, f"{made}\n".encode())
     except OSError as error:
         raise ConfigError(f"data directory {data_dir}: {error.strerror}; give another --data-dir") from None
     except ValueError:
@@ -43,14 +44,22 @@ def node_id(data_dir: Path | None) -> str:
 
 
 def advertised_address(settings: Settings, service: str, port: int) -> Address:
-    """What others are told about a service that listens on `port`. Raises ConfigError."""
-    given = settings.advertise[service]
-    told = (given.host, given.port) if given else None
-    return advertised(told, Address.parse(settings.bind[service].host, port))
+    """What others are told about a service that listens on `port`. Raises ConfigError.
+
+    A service that listens everywhere, and of which nothing is said, is told at the address of the gossip when
+    that was given.
+    """
+    bound = Address.parse(settings.bind[service].host, port)
+    given, gossip = settings.advertise[service], settings.advertise["serf"]
+    if given is not None:
+        return advertised((given.host, given.port), bound)
+    if gossip is not None and not any(bound.ip):
+        return Address.parse(gossip.host, port)
+    return advertised(None, bound)
 
 
 def server_tags(settings: Settings, rpc: Address, identifier: str) -> dict[str, str]:
-    """The tags of a Nomad server, and those that were asked for. Raises ConfigError when they collide."""
+    """The tags of a Nomad server (`config.NOMAD_TAGS`), and those that were asked for."""
     tags = {
         "role": "nomad",
         "region": settings.region,
@@ -67,14 +76,11 @@ def server_tags(settings: Settings, rpc: Address, identifier: str) -> dict[str, 
         tags["bootstrap"] = "1"
     if settings.bootstrap_expect:
         tags["expect"] = str(settings.bootstrap_expect)
-    taken = sorted(tags.keys() & settings.tags.keys())
-    if taken:
-        raise ConfigError(f"the tag {taken[0]} is the agent's own in a nomad pool; take another name or --pool serf")
     return {**tags, **settings.tags}
 
 
 def node_settings(settings: Settings, rpc: Address, identifier: str) -> NodeSettings:
-    """The gossip node that these settings ask for; `rpc` is the announced RPC address. Raises ConfigError."""
+    """The gossip node that these settings ask for; `rpc` is the announced RPC address."""
     nomad = settings.pool == "nomad"
     given = settings.advertise["serf"]
     return NodeSettings(

@@ -5,93 +5,15 @@ checked here, so that an error can name the place, the key and the nearest key t
 """
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from moot.agent import checks
 from moot.gossip.errors import ConfigError
 
 Value: TypeAlias = str | int | bool | float | list[str] | dict[str, str]
 Layer: TypeAlias = dict[str, Value]
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a Go duration text such as `30s`, `500ms` or `1m30s`. Raises ValueError when it is none."""
-    seconds, end = 0.0, 0
-    for found in _DURATION.finditer(text):
-        if found.start() != end:
-            break
-        seconds += float(found[1]) * _SECONDS[found[2]]
-        end = found.end()
-    if not text or end != len(text):
-        raise ValueError(f"{text!r} is no duration; write it like 30s, 500ms or 1m30s")
-    return seconds
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be a text")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError("must be a whole number, not negative")
-    return value
-
-
-def _port(value: object) -> int:
-    port = _count(value)
-    if port > 65535:
-        raise ValueError("must be a port from 0 to 65535 (0 takes any free one)")
-    return port
-
-
-def _duration(value: object) -> float:
-    return parse_duration(_text(value))
-
-
-def _texts(value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError("must be a list of texts")
-    return list(value)
-
-
-def _text_map(value: object) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
-        raise ValueError("must be a block of names with text values")
-    return {str(key): item for key, item in value.items()}
-
-
-def _one_of(*words: str) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        word = _text(value).lower()
-        if word not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return word
-
-    return check
-
-
-LEVELS = ("trace", "debug", "info", "warn", "error")
-
-
-def _level(value: object) -> str:
-    word = _text(value).lower()
-    word = {"err": "error", "warning": "warn"}.get(word, word)
-    if word not in LEVELS:
-        raise ValueError(f"Invalid log level: {word.upper()}. Valid log levels are: {', '.join(LEVELS).upper()}")
-    return word
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,43 +27,43 @@ class Key:
 
 
 KEYS: dict[str, Key] = {
-    "name": Key(_text, ""),
-    "region": Key(_text, "global"),
-    "datacenter": Key(_text, "dc1"),
-    "data_dir": Key(_text, ""),
-    "bind_addr": Key(_text, "127.0.0.1"),
-    "log_level": Key(_level, "info"),
-    "log_json": Key(_flag, False),
-    "leave_on_interrupt": Key(_flag, False),
-    "leave_on_terminate": Key(_flag, False),
-    "http_api_response_headers": Key(_text_map, {}),
-    "ports.http": Key(_port, 4646),
-    "ports.rpc": Key(_port, 4647),
-    "ports.serf": Key(_port, 4648),
-    "addresses.http": Key(_text, ""),
-    "addresses.rpc": Key(_text, ""),
-    "addresses.serf": Key(_text, ""),
-    "advertise.http": Key(_text, ""),
-    "advertise.rpc": Key(_text, ""),
-    "advertise.serf": Key(_text, ""),
-    "server.enabled": Key(_flag, True),
-    "server.bootstrap_expect": Key(_count, 0),
-    "server.encrypt": Key(_text, ""),
-    "server.start_join": Key(_texts, [], append=True),
-    "server.retry_join": Key(_texts, [], append=True),
-    "server.retry_max": Key(_count, 0),
-    "server.retry_interval": Key(_duration, 30.0),
-    "client.enabled": Key(_flag, False),
-    "moot.pool": Key(_one_of("nomad", "serf"), "nomad"),
-    "moot.profile": Key(_one_of("lan", "wan", "local"), ""),
-    "moot.label": Key(_text, ""),
-    "moot.tags": Key(_text_map, {}),
-    "moot.timing.probe_interval": Key(_duration, 0.0),
-    "moot.timing.probe_timeout": Key(_duration, 0.0),
-    "moot.timing.gossip_interval": Key(_duration, 0.0),
-    "moot.timing.push_pull_interval": Key(_duration, 0.0),
-    "moot.timing.suspicion_mult": Key(_count, 0),
-    "moot.timing.retransmit_mult": Key(_count, 0),
+    "name": Key(checks.name, ""),
+    "region": Key(checks.name, "global"),
+    "datacenter": Key(checks.name, "dc1"),
+    "data_dir": Key(checks.directory, ""),
+    "bind_addr": Key(checks.ip, "127.0.0.1"),
+    "log_level": Key(checks.level, "info"),
+    "log_json": Key(checks.flag, False),
+    "leave_on_interrupt": Key(checks.flag, False),
+    "leave_on_terminate": Key(checks.flag, False),
+    "http_api_response_headers": Key(checks.headers, {}),
+    "ports.http": Key(checks.port, 4646),
+    "ports.rpc": Key(checks.port, 4647),
+    "ports.serf": Key(checks.port, 4648),
+    "addresses.http": Key(checks.ip, ""),
+    "addresses.rpc": Key(checks.ip, ""),
+    "addresses.serf": Key(checks.ip, ""),
+    "advertise.http": Key(checks.advertise, ""),
+    "advertise.rpc": Key(checks.advertise, ""),
+    "advertise.serf": Key(checks.advertise, ""),
+    "server.enabled": Key(checks.flag, True),
+    "server.bootstrap_expect": Key(checks.expected, 0),
+    "server.encrypt": Key(checks.key, ""),
+    "server.start_join": Key(checks.texts, [], append=True),
+    "server.retry_join": Key(checks.texts, [], append=True),
+    "server.retry_max": Key(checks.count, 0),
+    "server.retry_interval": Key(checks.retry_pause, 30.0),
+    "client.enabled": Key(checks.no_client, False),
+    "moot.pool": Key(checks.one_of("nomad", "serf"), "nomad"),
+    "moot.profile": Key(checks.one_of("lan", "wan", "local"), ""),
+    "moot.label": Key(checks.label, ""),
+    "moot.tags": Key(checks.text_map, {}),
+    "moot.timing.probe_interval": Key(checks.timing, 0.0),
+    "moot.timing.probe_timeout": Key(checks.timing, 0.0),
+    "moot.timing.gossip_interval": Key(checks.timing, 0.0),
+    "moot.timing.push_pull_interval": Key(checks.timing, 0.0),
+    "moot.timing.suspicion_mult": Key(checks.multiplier, 0),
+    "moot.timing.retransmit_mult": Key(checks.multiplier, 0),
 }
 """Every key, by its dotted path. The names are Nomad's; what Nomad does not have is in the block `moot`.
 

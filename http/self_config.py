@@ -107,7 +107,7 @@ def build_config(settings: AgentSettings) -> dict[str, object]:
         "Datacenter": settings.datacenter,
         "DevMode": settings.dev_mode,
         "DisableAnonymousSignature": True,
-        "DisableUpdateCheck": True,
+        "DisableUpdateCheck": False,
         "EnableDebug": settings.enable_debug,
         "EnableSyslog": False,
         "Files": list(settings.files) or None,

@@ -1,11 +1,13 @@
 """`moot agent`."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import trio
+from click.core import ParameterSource
 
 from moot.agent import config
 from moot.agent.agent import Agent
@@ -13,6 +15,8 @@ from moot.agent.logs import Logs
 
 FLAGS: dict[str, str] = {}
 """Key to the flag that stands for it."""
+KEY_VARIABLE = "MOOT_ENCRYPT"
+"""Environment variable for the gossip key, which others could read on the command line."""
 
 
 def flag(name: str, key: str, text: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
@@ -30,6 +34,16 @@ def pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
             raise click.BadParameter(f"{value!r} must be KEY=VALUE")
         found[key] = rest
     return found or None
+
+
+def inherited(_ctx: click.Context, _param: click.Parameter, value: int | None) -> int | None:
+    """A file descriptor that is open."""
+    try:
+        if value is not None:
+            os.fstat(value)
+    except (OSError, OverflowError):
+        raise click.BadParameter(f"{value} is no open file descriptor") from None
+    return value
 
 
 def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
@@ -82,7 +96,15 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 )
 @flag("--retry-max", "server.retry_max", "Attempts after the first, then exit with 1; 0 is for ever.", type=int)
 @flag("--tag", "moot.tags", "A tag to announce; repeatable.", metavar="K=V", multiple=True, callback=pairs)
-@flag("--encrypt", "server.encrypt", "Gossip key in base64, from `moot keygen`.", metavar="KEY")
+@flag(
+    "--encrypt",
+    "server.encrypt",
+    "Gossip key in base64, from `moot keygen`. Others on this machine can read it here: rather give it in the"
+    " variable, or as server.encrypt in a --config file of mode 0600.",
+    metavar="KEY",
+    envvar=KEY_VARIABLE,
+    show_envvar=True,
+)
 @flag("--label", "moot.label", "Packets with another label are refused, so pools cannot merge by accident.")
 @flag("--profile", "moot.profile", "Timing: lan, wan or local.  [default: wan in nomad pools, else lan]")
 @flag(
@@ -101,23 +123,30 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     "leave_on_terminate",
     "Leave gracefully on SIGTERM.  [default: no]",
 )
-@click.option("--lifeline", type=int, hidden=True)
+@click.option("--lifeline", type=int, hidden=True, callback=inherited)
 @click.pass_context
 def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline: int | None, **flags: object) -> None:
     """Run an agent: one member of a gossip pool, with Nomad's agent API over HTTP.
 
     Settings come from built-in values, then --dev, then --config files in order, then the flags. SIGHUP reads
-    the files again (log level and response headers). Exit code 0 after a graceful leave, 1 otherwise.
+    the files again (log level and response headers).
+
+    Exit code 0 after a graceful leave, 2 for a mistake on the command line, else 1, as for a mistake in a
+    --config file.
     """
-    given = [
-        config.Flag(name, key, value)
-        for key, name in FLAGS.items()
-        if (value := flags[key.replace(".", "__")]) is not None
-    ]
+    given = []
+    for key, name in FLAGS.items():
+        value = flags[key.replace(".", "__")]
+        if value is not None:
+            from_variable = ctx.get_parameter_source(key.replace(".", "__")) is ParameterSource.ENVIRONMENT
+            given.append(config.Flag(KEY_VARIABLE if from_variable else name, key, value))
 
     def reread() -> config.Settings:
         return config.load(paths, given, dev=dev)
 
-    settings = reread()
+    try:
+        settings = reread()
+    except config.FlagError as error:
+        raise click.UsageError(str(error), ctx) from None
     logs = Logs(level=settings.log_level, as_json=settings.log_json)
     ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))

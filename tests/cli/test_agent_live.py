@@ -125,15 +125,39 @@ def test_a_hangup_reloads_level_and_headers_and_tells_what_needs_a_restart(tmp_p
         assert agent.client.members()["ServerRegion"] == agent.client.self_()["config"]["Region"] == "eu"
 
 
-def test_a_broken_new_configuration_keeps_the_old_one(tmp_path: Path) -> None:
+def test_a_hangup_names_changed_keys_as_they_are_written_and_no_others(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("{}")
+    with launched("--config", str(file)) as agent:
+        same = {"name": socket.gethostname(), "moot": {"profile": "wan"}, "log_level": "debug"}
+        file.write_text(json.dumps(same))
+        agent.process.send_signal(HUP)
+        agent.wait_for("configuration reloaded")
+        assert agent.lines("some changes need a restart of the agent") == []
+        file.write_text(json.dumps({"name": "b", "server": {"retry_max": 3}, "moot": {"profile": "lan"}}))
+        agent.process.send_signal(HUP)
+        agent.wait_for("configuration reloaded", 2)
+        changed = agent.wait_for("some changes need a restart of the agent")["settings"]
+        assert changed == "name, server.retry_max, moot.profile"
+
+
+def test_every_broken_new_configuration_keeps_the_old_one(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text(json.dumps({"http_api_response_headers": {"X-Old": "yes"}}))
-    with launched("--config", str(file)) as agent:
-        file.write_text("{")
+    broken = ["{", "[" * 100_000, '{"name": "\\ud800"}', '{"zork": 1}', '{"server": {"retry_interval": "0s"}}']
+    with launched("--config", str(tmp_path)) as agent:
+        for number, content in enumerate(broken, start=1):
+            file.write_text(content)
+            agent.process.send_signal(HUP)
+            assert str(file) in agent.wait_for("configuration not reloaded, the old one stays", number)["reason"]
+        file.unlink()
+        tmp_path.rmdir()
         agent.process.send_signal(HUP)
-        assert str(file) in agent.wait_for("configuration not reloaded, the old one stays")["reason"]
+        agent.wait_for("configuration not reloaded, the old one stays", len(broken) + 1)
         assert "X-Old: yes" in head(agent)
         assert running(agent.process.pid)
+        assert "Traceback" not in agent.text()
+        tmp_path.mkdir()
 
 
 def head(agent: RunningAgent) -> str:
@@ -181,10 +205,29 @@ def test_a_retried_join_goes_on_in_the_background_until_somebody_is_there() -> N
 
 def test_used_up_retries_end_with_1() -> None:
     with launched(
-        "--retry-join", "127.0.0.1:9", "--retry-max", "1", "--retry-interval", "50ms", ready=False
+        "--retry-join", "127.0.0.1:9", "--retry-max", "1", "--retry-interval", "100ms", ready=False
     ) as agent:
         assert agent.process.wait(60) == 1
         assert agent.wait_for("max join retry exhausted, exiting")["attempts"] == 2
+
+
+def test_what_was_wrong_with_a_join_decides_what_is_advised() -> None:
+    with (
+        launched("--node", "a") as plain,
+        launched("--node", "s", "--pool", "serf") as serf,
+        launched("--node", "b", "--label", "blue", "--retry-join", plain.started["gossip"]) as blue,
+    ):
+        gossip, http, serfs = plain.started["gossip"], plain.started["http"], serf.started["gossip"]
+        assert "its label or its key may differ" not in blue.text()
+        assert "label or key may differ" in blue.wait_for("not joined")["hint"]
+        assert plain.wait_for("refused a stream: label or key differ from ours")["peer"].startswith("127.0.0.1:")
+
+        assert "label or key may differ" in moot("join", gossip, "--address", blue.url).stderr
+        assert "give the gossip port" in moot("join", http, "--address", plain.url).stderr
+        assert "--pool serf" in moot("join", serfs, "--address", plain.url).stderr
+        refused = moot("join", "127.0.0.1:9", "--address", plain.url).stderr
+        assert "nothing listens there: start them first" in refused
+        assert "its label" not in refused
 
 
 def test_the_merge_check_keeps_serf_agents_out_of_a_nomad_pool() -> None:
@@ -202,6 +245,44 @@ def test_a_key_is_needed_to_get_into_an_encrypted_pool() -> None:
         joined, error = plain.client.join([sealed.started["gossip"]])
         assert (joined, sealed.statuses()) == (0, {"a.global": "alive"})
         assert "Remote state is encrypted and encryption is not configured" in error
+        assert "check the key" in moot("join", sealed.started["gossip"], "--address", plain.url).stderr
+        reason = sealed.wait_for("refused a stream: label or key differ from ours")["reason"]
+        assert reason == "plain where encryption is required"
+
+
+def test_the_key_may_come_from_the_environment_and_is_told_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, other = moot("keygen").stdout.strip(), moot("keygen").stdout.strip()
+    file = tmp_path / "a.json"
+    file.write_text("{}")
+    monkeypatch.setenv("MOOT_ENCRYPT", key)
+    options = ["--log-level", "trace", "--config", str(file)]
+    with launched("--node", "a", *options) as first, launched("--node", "b", *options) as second:
+        assert second.client.join([first.started["gossip"]]) == (1, "")
+        file.write_text(json.dumps({"server": {"encrypt": other}}))
+        first.process.send_signal(HUP)
+        first.wait_for("configuration reloaded")
+        told = [first.text(), json.dumps(first.client.self_()), json.dumps(first.client.agent())]
+        assert first.client.agent()["encrypted"]
+        command = Path(f"/proc/{first.process.pid}/cmdline").read_text()
+        assert not any(secret in text for text in (*told, command) for secret in (key, other))
+
+
+def test_http_that_listens_everywhere_is_told_at_an_address_that_can_be_reached() -> None:
+    with launched("--http-addr", "0.0.0.0", "--advertise", "127.0.0.1") as agent:
+        port = agent.started["http"].rpartition(":")[2]
+        config = ApiClient(f"http://127.0.0.1:{port}").self_()["config"]
+        assert config["AdvertiseAddrs"]["HTTP"] == f"127.0.0.1:{port}"
+        assert config["Addresses"]["HTTP"] == "0.0.0.0"
+
+
+def test_dev_mode_answers_the_dev_settings_of_nomad() -> None:
+    with launched("--dev") as agent:
+        config = agent.client.self_()["config"]
+        assert {key: config[key] for key in ("DevMode", "EnableDebug", "DisableUpdateCheck", "LogLevel")} == {
+            "DevMode": True, "EnableDebug": True, "DisableUpdateCheck": False, "LogLevel": "DEBUG",
+        }  # fmt: skip
 
 
 def test_a_taken_port_is_told_with_what_to_do() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,13 @@ def test_asking_costs_neither_trio_nor_rich_nor_cryptography() -> None:
         (["members", "--address", "ftp://x"], "is no address of an agent"),
         (["agent", "--zzz"], "No such option '--zzz'"),
         (["agent", "--tag", "x"], "'x' must be KEY=VALUE"),
+        (["agent", "--profile", "zz"], "--profile: must be one of lan, wan, local"),
+        (["agent", "--client"], "--client: client mode is not part of this version"),
+        (["agent", "--retry-interval", "0s"], "--retry-interval: must be at least 100ms"),
+        (["agent", "--encrypt", "YWJj"], "--encrypt: Invalid encryption key: it has 3 bytes"),
+        (["agent", "--node", "\udcff"], "--node: must be a text of whole characters"),
+        (["agent", "--tag", "role=db"], "the tag role is the agent's own in a nomad pool"),
+        (["agent", "--lifeline", "9999"], "9999 is no open file descriptor"),
         (["cluster", "up", "0"], "0 is not in the range"),
         (["completion", "tcsh"], "'tcsh' is not one of"),
     ],
@@ -69,6 +77,37 @@ def test_wrong_usage_is_exit_code_2_and_points_to_help(
     assert said.startswith("moot: ")
     assert words in said
     assert "--help`" in said
+
+
+def test_a_key_in_the_environment_is_blamed_on_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MOOT_ENCRYPT", "c2VjcmV0")
+    assert cli.run(["agent"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("moot: MOOT_ENCRYPT: Invalid encryption key")
+    assert "c2VjcmV0" not in said
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("{", "cannot be read as JSON"), ('{"name": "\\ud800"}', "name: must be a text of whole")]
+)
+def test_a_mistake_in_a_configuration_file_is_exit_code_1(
+    content: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(content)
+    assert cli.run(["agent", "--config", str(file)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"moot: {file}: ")
+    assert words in said
+
+
+def test_the_help_of_the_agent_tells_exit_codes_and_the_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["agent", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 for a mistake on the command line" in said
+    assert "MOOT_ENCRYPT" in said
 
 
 @pytest.mark.parametrize(
@@ -190,8 +229,8 @@ def test_join_tells_how_many_worked_and_fails_when_none_did(three: list[RunningA
     assert (done.returncode, done.stdout) == (0, "joined 1 of 2 addresses\n")
     done = moot("join", "127.0.0.1:9", "--address", three[0].url)
     assert done.returncode == 1
-    assert done.stderr == (
-        "moot: nothing joined: Failed to join 127.0.0.1: dial tcp 127.0.0.1:9: connect: connection refused\n"
+    assert done.stderr.startswith(
+        "moot: nothing joined: Failed to join 127.0.0.1: dial tcp 127.0.0.1:9: connect: connection refused. Hint: "
     )
     done = moot("join", "--json", "127.0.0.1:9", "--address", three[0].url)
     assert json.loads(done.stdout)["num_joined"] == 0

@@ -2,14 +2,15 @@
 
 import base64
 import json
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from moot.agent import schema
+from moot.agent import checks, schema
 from moot.agent.commands.agent import FLAGS
-from moot.agent.config import Flag, Settings, config_files, load
+from moot.agent.config import FILE_MAX, Flag, FlagError, Settings, config_files, load
 from moot.gossip.config import LAN, LOCAL, WAN
 from moot.gossip.errors import ConfigError
 
@@ -183,7 +184,7 @@ def test_a_mistake_in_a_file_is_told_with_file_and_key(tmp_path: Path, tree: obj
         ({"server__encrypt": "YWJj"}, "Invalid encryption key: it has 3 bytes"),
         ({"data_dir": "foo"}, "data-dir must be given as an absolute path: got foo"),
         ({"client__enabled": True}, "client mode is not part of this version"),
-        ({"bind_addr": "host"}, "bind_addr (--bind) must be an IP address"),
+        ({"bind_addr": "host"}, "--bind: must be an IP address"),
         ({"advertise__serf": "0.0.0.0"}, "cannot be 0.0.0.0"),
         ({"advertise__serf": "10.0.0.1:x"}, "'x' in '10.0.0.1:x' is no port"),
         ({"name": "a/b"}, "without a slash"),
@@ -196,6 +197,149 @@ def test_a_mistake_in_a_flag_is_told_in_words(tmp_path: Path, flags: dict[str, o
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, dev=False, **flags)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", b"[" * 100_000, "cannot be read as JSON: it is nested too deeply"),
+        ("a.toml", b"a = " + b"[" * 100_000, "cannot be read as TOML: it is nested too deeply"),
+        ("a.json", b'{"name": "\xff"}', "cannot be read as JSON: 'utf-8' codec"),
+        ("a.toml", b'name = "\xff"', "cannot be read as TOML: 'utf-8' codec"),
+        ("a.json", b'{"ports": {"http": ' + b"9" * 5000 + b"}}", "cannot be read as JSON"),
+        ("a.json", b'{"name": "a", "region": "eu", "name": "b"}', "the key name is there twice in one block"),
+        ("a.json", b" " * (FILE_MAX + 1), "a configuration file has at most"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load([tmp_path])
+    assert str(caught.value).startswith(f"{file}: ")
+    assert words in str(caught.value)
+
+
+def test_a_pipe_is_no_file_that_an_agent_could_read_again(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(ConfigError, match="is no regular file"):
+        load([tmp_path])
+
+
+def test_a_link_that_leads_nowhere_is_an_error_and_not_silence(tmp_path: Path) -> None:
+    (tmp_path / "a.json").symlink_to(tmp_path / "gone.json")
+    with pytest.raises(ConfigError, match=r"a\.json: No such file or directory"):
+        load([tmp_path])
+
+
+@pytest.mark.parametrize("call", ["stat", "iterdir"])
+def test_a_directory_that_may_not_be_read_is_named(
+    tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(ConfigError, match=f"{tmp_path}: permission denied"):
+        load([tmp_path])
+
+
+@pytest.mark.parametrize("path", ["n" * 300, "a\0b"])
+def test_a_path_that_cannot_be_is_an_error_in_words(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ConfigError, match="Error loading configuration from"):
+        load([tmp_path / path])
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        *({name: "\ud800"} for name in ("name", "region", "datacenter", "data_dir", "bind_addr", "log_level")),
+        {"advertise": {"http": "\ud800"}},
+        {"server": {"encrypt": "\ud800"}},
+        {"server": {"start_join": ["a", "\ud800"]}},
+        {"server": {"retry_interval": "\ud800"}},
+        {"http_api_response_headers": {"a": "\ud800"}},
+        {"moot": {"label": "\ud800"}},
+        {"moot": {"pool": "\ud800"}},
+        {"moot": {"tags": {"a": "\ud800"}}},
+        {"moot": {"tags": {"\ud800": "a"}}},
+    ],
+)
+def test_a_lone_surrogate_is_refused_in_every_text(tmp_path: Path, tree: object) -> None:
+    with pytest.raises(ConfigError, match="must be a text of whole characters") as caught:
+        loaded(tmp_path, tree)
+    assert str(caught.value).startswith(f"{tmp_path / '0.json'}: ")
+
+
+def test_bytes_that_are_no_utf8_in_a_flag_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FlagError, match="--node: must be a text of whole characters"):
+        loaded(tmp_path, name="\udcff")
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"server": {"retry_interval": "0s"}}, "server.retry_interval: must be at least 100ms, got 0s"),
+        ({"server": {"retry_interval": "99ms"}}, "server.retry_interval: must be at least 100ms, got 99ms"),
+        ({"moot": {"timing": {"gossip_interval": "1ns"}}}, "must be at least 10ms, or 0 for what the profile says"),
+        ({"moot": {"timing": {"suspicion_mult": 1001}}}, "moot.timing.suspicion_mult: must not exceed 1000"),
+        ({"moot": {"timing": {"retransmit_mult": 10**30}}}, "moot.timing.retransmit_mult: must not exceed"),
+        ({"server": {"retry_max": 2**31}}, "server.retry_max: must not exceed"),
+        ({"server": {"bootstrap_expect": 256}}, "server.bootstrap_expect: must not exceed 255"),
+        ({"region": "r" * 129}, "region: must not exceed 128 bytes"),
+        ({"datacenter": "a\nb"}, "datacenter: must be printable"),
+        ({"data_dir": "/a\0b"}, "data_dir: must not hold a null byte"),
+        ({"data_dir": "a"}, "data_dir: data-dir must be given as an absolute path: got a"),
+        ({"bind_addr": "x"}, "bind_addr: must be an IP address"),
+        ({"addresses": {"http": "x"}}, "addresses.http: must be an IP address"),
+        ({"advertise": {"rpc": "::"}}, "advertise.rpc: is told to the other members, so it cannot be ::"),
+        ({"advertise": {"rpc": ":1"}}, "advertise.rpc: is told to the other members, so it cannot be empty"),
+        ({"advertise": {"rpc": "10.0.0.1:99999999999"}}, "is no port"),
+        ({"server": {"encrypt": "YWJj"}}, "server.encrypt: Invalid encryption key"),
+        ({"client": {"enabled": True}}, "client.enabled: client mode is not part of this version"),
+    ],
+)
+def test_what_would_harm_the_agent_is_refused_with_file_and_key(tmp_path: Path, tree: object, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, tree)
+    assert not isinstance(caught.value, FlagError)
+    assert str(caught.value).startswith(f"{tmp_path / '0.json'}: ")
+    assert words in str(caught.value)
+
+
+def test_the_pauses_of_local_clusters_are_long_enough(tmp_path: Path) -> None:
+    assert loaded(tmp_path, {"server": {"retry_interval": "200ms"}}).retry_interval == 0.2
+    assert loaded(tmp_path, {"moot": {"timing": {"gossip_interval": "0s"}}}).swim == WAN
+
+
+def test_a_tag_of_the_agents_own_is_refused_and_blamed_on_its_source(tmp_path: Path) -> None:
+    tags = {"role": "db"}
+    with pytest.raises(FlagError, match="the tag role is the agent's own in a nomad pool"):
+        loaded(tmp_path, moot__tags=tags)
+    with pytest.raises(ConfigError, match="the tag role is the agent's own in a nomad pool") as caught:
+        loaded(tmp_path, {"moot": {"tags": tags}})
+    assert not isinstance(caught.value, FlagError)
+    assert loaded(tmp_path, moot__tags=tags, moot__pool="serf").tags == tags
+
+
+def test_a_mistake_in_a_flag_is_another_error_than_one_in_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FlagError, match="--profile: must be one of lan, wan, local"):
+        loaded(tmp_path, moot__profile="zz")
+
+
+def test_the_key_is_not_in_the_text_of_the_settings(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, server__encrypt=KEY)
+    assert settings.keys
+    for told in (repr(settings), str(settings)):
+        assert KEY not in told
+        assert str(settings.keys[0]) not in told
+
+
+def test_the_advice_about_open_pools_does_not_put_the_key_into_the_process_list(tmp_path: Path) -> None:
+    advice = loaded(tmp_path, bind_addr="0.0.0.0").warnings()[0]
+    assert "MOOT_ENCRYPT" in advice
+    assert "server.encrypt" in advice
+    assert "--encrypt" not in advice
 
 
 def test_the_key_is_never_repeated_in_an_error(tmp_path: Path) -> None:
@@ -237,13 +381,26 @@ def test_warnings_tell_loopback_pools_open_pools_and_open_http(tmp_path: Path) -
     ("text", "seconds"), [("30s", 30), ("500ms", 0.5), ("1m30s", 90), ("1h", 3600), ("0.5s", 0.5), ("2us", 2e-6)]
 )
 def test_durations_are_gos(text: str, seconds: float) -> None:
-    assert schema.parse_duration(text) == pytest.approx(seconds)
+    assert checks.parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "5x", "5s 3s", "-5s", "5s!"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
-        schema.parse_duration(text)
+        checks.parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 400 + "s", "2562048h", "1" + "0" * 60 + "ns", "9" * 400 + "." + "9" * 400 + "h"]
+)
+def test_a_duration_that_go_could_not_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is too long: a duration stays below 292 years") as caught:
+        checks.parse_duration(text)
+    assert len(str(caught.value)) < 200
+
+
+def test_the_longest_duration_of_go_is_one() -> None:
+    assert checks.parse_duration("2562047h47m16s") == 2562047 * 3600 + 47 * 60 + 16
 
 
 def test_every_flag_stands_for_a_key_that_exists() -> None:
