@@ -39,6 +39,11 @@ _FAULTS: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.
 pack: Final[Callable[[object], bytes]] = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
 """One value as bytes. Maps are written in the order they have: give the keys sorted."""
 
+pack_typed: Final[Callable[[object], bytes]] = msgpack.Packer(
+    use_bin_type=True, unicode_errors="surrogateescape"
+).pack
+"""The same in the newer dialect that Serf's client RPC speaks: texts as str (str8, too), byte strings as bin."""
+
 
 class Incomplete(WireError):
     """The bytes end before the value does. Feed the cursor and ask again."""
