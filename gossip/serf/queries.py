@@ -135,10 +135,15 @@ class Queries:
         """Send on what somebody wants relayed, whatever it is."""
         if not relay.inner:
             return
-        if self._allowance.take(now):
-            self._state.swim.send_user(now, relay.destination, User(relay.inner, relay.inner))
-        else:
+        if not self._allowance.take(now):
             self._state.counters.replies_withheld += 1
+            return
+        try:
+            # for a network that carries messages instead of bytes
+            inner: object = self._state.codec.decode_serf(relay.inner)
+        except WireError:
+            inner = relay.inner
+        self._state.swim.send_user(now, relay.destination, User(inner, relay.inner))
 
     def fits(self, response: QueryResponse) -> bool:
         """Whether a response is within the limit that the reference sets itself."""

@@ -12,8 +12,10 @@ from moot.gossip.config import LAN, SerfConfig, SwimConfig, WireConfig
 from moot.gossip.errors import CommandError
 from moot.gossip.faults import Conditions
 from moot.gossip.record import Address, Ticket
+from moot.gossip.serf.asking import Question
 from moot.gossip.serf.core import Serf
-from moot.gossip.serf.events import CommandDone
+from moot.gossip.serf.events import CommandDone, KeysDone
+from moot.gossip.serf.keys import KeyReport
 from moot.gossip.sim.calendar import Calendar
 from moot.gossip.sim.host import Host
 from moot.gossip.sim.network import LAN_LATENCY, ByteCarrier, Latency, Network, ObjectCarrier
@@ -26,6 +28,7 @@ from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.packet import PacketCodec
 
 E = TypeVar("E")
+D = TypeVar("D", CommandDone, KeysDone)
 
 PORT = 7946
 NONCE_SIZE = 12
@@ -36,8 +39,9 @@ COMMANDS_WAIT = 60.0
 class SimCluster:
     """`n` members in virtual time, named `n0`, `n1` and so on with as many digits as needed.
 
-    `layer` is "serf" (the whole engine) or "swim" (memberlist alone). With `wire` messages travel as bytes,
-    sealed with `keys` if given; the history is the same. Faults are in `conditions`, seconds in `now`.
+    `layer` is "serf" (the whole engine) or "swim" (memberlist alone). With `wire` messages travel as bytes; the
+    history is the same. With `keys` each has a keyring of its own, and reads what it has the key for. Faults
+    are in `conditions`, seconds in `now`.
     """
 
     def __init__(
@@ -66,7 +70,9 @@ class SimCluster:
         self._roster = Roster(shared=True)
         self._boots: dict[str, int] = {}
         self._digest = hashlib.blake2b(digest_size=16)
-        carrier = ByteCarrier(WireConfig(), self._keyring(keys)) if wire else ObjectCarrier()
+        self._keys = tuple(keys)
+        self._nonces = self._random("nonces")
+        carrier = ByteCarrier(WireConfig()) if wire else ObjectCarrier()
         self._swim_config = swim
         if keys:
             # objects leave room in their packets for the seal too, or histories would differ
@@ -110,8 +116,8 @@ class SimCluster:
         self._pending_count -= 1
         self.start(name, join)
 
-    def start(self, name: str, join: Sequence[str] = ()) -> None:
-        """Start a member, afresh if it ran before: incarnation 1, an empty table."""
+    def start(self, name: str, join: Sequence[str] = (), *, keys: Sequence[bytes] | None = None) -> None:
+        """Start a member, afresh if it ran before: incarnation 1, an empty table, and the first keys or these."""
         assert name not in self.hosts, f"{name} runs already"
         boot = self._boots[name] = self._boots.get(name, 0) + 1
         host = Host(
@@ -121,6 +127,7 @@ class SimCluster:
             network=self._network,
             conditions=self.conditions,
             observe=self._observe,
+            keyring=self._keyring(self._keys if keys is None else keys),
         )
         host.core = self._make_core(host, self._random(f"{name}/{boot}"))
         self.hosts[name] = host
@@ -179,20 +186,32 @@ class SimCluster:
         """Let a member tell the pool that another is gone for good. Takes virtual time."""
         self._finish(name, lambda serf: serf.force_leave(self.now, gone, prune))
 
+    def query(self, name: str, question: Question) -> Ticket:
+        """Let a member ask the pool; the replies are events."""
+        return self.serf(name).query(self.now, question)[0]
+
+    def keys(self, name: str, operation: str, key: bytes = b"") -> KeyReport:
+        """Let a member have all "install", "use", "remove" or "list" keys. Takes virtual time."""
+        return self._end_of(name, lambda serf: serf.keys(self.now, operation, key), KeysDone).report
+
     def _finish(self, name: str, command: Callable[[Serf], Ticket]) -> None:
         """Give a member a command and run until it ended. Raises CommandError with its reason when it failed."""
+        done = self._end_of(name, command, CommandDone)
+        if done.error is not None:
+            raise CommandError(done.error)
+
+    def _end_of(self, name: str, command: Callable[[Serf], Ticket], kind: type[D]) -> D:
+        """Give a member a command and run until it ended."""
         seen = len(self.history)
         ticket = command(self.serf(name))
 
-        def ends() -> Iterator[CommandDone]:
+        def ends() -> Iterator[D]:
             for _, who, event in self.history[seen:]:
-                if who == name and isinstance(event, CommandDone) and event.ticket == ticket:
+                if who == name and isinstance(event, kind) and event.ticket == ticket:
                     yield event
 
         self.run_until(lambda: any(True for _ in ends()), COMMANDS_WAIT)
-        error = next(ends()).error
-        if error is not None:
-            raise CommandError(error)
+        return next(ends())
 
     # time
 
@@ -296,6 +315,7 @@ class SimCluster:
             size_of=size_of,
             codec=serf_codec,
             roster=self._roster,
+            keyring=host.keyring,
         )
 
     def _observe(self, name: str, event: object) -> None:
@@ -310,8 +330,7 @@ class SimCluster:
         return Random(f"{self.seed}/{purpose}")
 
     def _keyring(self, keys: Sequence[bytes]) -> Keyring | None:
-        nonces = self._random("nonces")
-        return Keyring(keys, lambda: nonces.randbytes(NONCE_SIZE)) if keys else None
+        return Keyring(keys, lambda: self._nonces.randbytes(NONCE_SIZE)) if keys else None
 
 
 def _swim_of(core: Swim | Serf) -> Swim:

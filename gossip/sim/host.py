@@ -10,6 +10,7 @@ from moot.gossip.sim.network import Network
 from moot.gossip.swim.core import Swim
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import PacketMessage, StreamMessage
+from moot.gossip.wire.keyring import Keyring
 
 
 class Host:
@@ -30,9 +31,11 @@ class Host:
         network: Network,
         conditions: Conditions,
         observe: Callable[[str, object], None],
+        keyring: Keyring | None = None,
     ) -> None:
         self.name = name
         self.address = address
+        self.keyring = keyring
         self.alive = True
         self._calendar = calendar
         self._network = network

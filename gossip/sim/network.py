@@ -29,6 +29,7 @@ class Endpoint(Protocol):
 
     name: str
     address: Address
+    keyring: Keyring | None
 
     def receive_packet(self, source: Address, messages: Sequence[PacketMessage]) -> None: ...
 
@@ -39,14 +40,23 @@ class Endpoint(Protocol):
     def receive_failure(self, ticket: Ticket, reason: str) -> None: ...
 
 
-class Carrier(Protocol):
-    """What becomes of a message on its way; called when it is sent."""
+def can_read(source: Endpoint, to: Endpoint) -> bool:
+    """Whether one has the key that the other seals with."""
+    if source.keyring is None or to.keyring is None:
+        return source.keyring is to.keyring
+    return source.keyring.primary in to.keyring.keys
 
-    def packet(self, messages: Sequence[PacketMessage], crc: bool) -> Sequence[PacketMessage]:
+
+class Carrier(Protocol):
+    """What becomes of a message on its way; called when it is sent, if the receiver can read it."""
+
+    def packet(
+        self, source: Endpoint, to: Endpoint, messages: Sequence[PacketMessage], crc: bool
+    ) -> Sequence[PacketMessage]:
         """The messages of a datagram as the receiver gets them."""
         ...
 
-    def stream(self, message: StreamMessage, dialer: bool) -> StreamMessage:
+    def stream(self, source: Endpoint, to: Endpoint, message: StreamMessage, dialer: bool) -> StreamMessage:
         """A request (`dialer`) or a reply as the other end gets it."""
         ...
 
@@ -54,29 +64,32 @@ class Carrier(Protocol):
 class ObjectCarrier:
     """Messages travel as they are: nobody changes one, so members may share it."""
 
-    def packet(self, messages: Sequence[PacketMessage], crc: bool) -> Sequence[PacketMessage]:
+    def packet(
+        self, source: Endpoint, to: Endpoint, messages: Sequence[PacketMessage], crc: bool
+    ) -> Sequence[PacketMessage]:
         return messages
 
-    def stream(self, message: StreamMessage, dialer: bool) -> StreamMessage:
+    def stream(self, source: Endpoint, to: Endpoint, message: StreamMessage, dialer: bool) -> StreamMessage:
         return message
 
 
 class ByteCarrier:
     """Messages travel as the bytes that real members send. Junk among members of our own is a bug."""
 
-    def __init__(self, config: WireConfig, keyring: Keyring | None) -> None:
+    def __init__(self, config: WireConfig) -> None:
         self._config = config
-        self._keyring = keyring
-        self._codec = PacketCodec(config, keyring)
 
-    def packet(self, messages: Sequence[PacketMessage], crc: bool) -> Sequence[PacketMessage]:
-        opened = self._codec.open(self._codec.seal(messages, crc))
+    def packet(
+        self, source: Endpoint, to: Endpoint, messages: Sequence[PacketMessage], crc: bool
+    ) -> Sequence[PacketMessage]:
+        sealed = PacketCodec(self._config, source.keyring).seal(messages, crc)
+        opened = PacketCodec(self._config, to.keyring).open(sealed)
         assert not opened.errors, opened.errors
         return opened.messages
 
-    def stream(self, message: StreamMessage, dialer: bool) -> StreamMessage:
-        data = frame(message, self._config, self._keyring, dialer=dialer)
-        got = StreamReader(self._config, self._keyring, expect_label=dialer).feed(data)
+    def stream(self, source: Endpoint, to: Endpoint, message: StreamMessage, dialer: bool) -> StreamMessage:
+        data = frame(message, self._config, source.keyring, dialer=dialer)
+        got = StreamReader(self._config, to.keyring, expect_label=dialer).feed(data)
         assert got is not None, "a frame is complete"
         return got
 
@@ -129,7 +142,9 @@ class Network:
             return
         low, high = self._latency
         crossing = low + (high - low) * self._rng.random()
-        messages = self._carrier.packet(messages, crc)
+        if not can_read(source, target):
+            return
+        messages = self._carrier.packet(source, target, messages, crc)
         for delay in self._conditions.packet(source.name, target.name, self._rng):
             self._calendar.after(crossing + delay, self._packet_arrives, source.address, to, messages)
 
@@ -152,8 +167,13 @@ class Network:
                 self._calendar.after(back, dialler.receive_failure, ticket, reason)
             return
         crossing = self._crossing(dialler.name, target.name, target.name, dialler.name, dialler.name, target.name)
-        if crossing is not None:
-            self._calendar.after(crossing, self._request_arrives, exchange, self._carrier.stream(first, True))
+        if crossing is None:
+            return
+        if can_read(dialler, target):
+            request = self._carrier.stream(dialler, target, first, True)
+            self._calendar.after(crossing, self._request_arrives, exchange, request)
+        else:
+            self._calendar.after(crossing, dialler.receive_failure, ticket, "EOF")
 
     def _request_arrives(self, exchange: _Exchange, request: StreamMessage) -> None:
         target = self._endpoints.get(exchange.to)
@@ -170,10 +190,11 @@ class Network:
         if crossing is None:
             return
         dialler, asked = exchange.dialler, exchange.ticket
-        if reply is None:
+        if reply is None or not can_read(server, dialler):
             self._calendar.after(crossing, dialler.receive_failure, asked, "EOF")
         else:
-            self._calendar.after(crossing, dialler.receive_reply, asked, self._carrier.stream(reply, False))
+            reply = self._carrier.stream(server, dialler, reply, False)
+            self._calendar.after(crossing, dialler.receive_reply, asked, reply)
 
     def _crossing(self, *names: str) -> float | None:
         """Seconds for crossings in a row, given as pairs of names; None when one never succeeds."""
