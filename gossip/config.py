@@ -11,6 +11,8 @@ from moot.gossip.errors import ConfigError
 CONFLICT_MODES = ("off", "warn", "vote")
 USER_EVENT_SIZE_MAX = 9216
 """No agent can be told to allow larger user events."""
+EVENT_SLOTS_MAX = 1 << 16
+"""Most slots of Serf's event ring. Decoding refuses more. A default agent has 512, Nomad's servers 2,048."""
 META_MAX = 512
 """Most bytes of member meta (Serf: encoded tags), as memberlist has it."""
 
@@ -142,6 +144,8 @@ class SerfConfig:
             "reply_burst",
         ):
             _require(getattr(self, name) > 0, f"{name} must be above zero")
+        for name in ("event_buffer", "query_buffer"):
+            _require(getattr(self, name) <= EVENT_SLOTS_MAX, f"{name} must not exceed {EVENT_SLOTS_MAX}")
         _require(self.conflict in CONFLICT_MODES, f"conflict must be one of {', '.join(CONFLICT_MODES)}")
         _require(
             self.user_event_size_max <= USER_EVENT_SIZE_MAX,

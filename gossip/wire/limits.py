@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from moot.gossip.config import EVENT_SLOTS_MAX as EVENT_SLOTS_MAX
 from moot.gossip.config import META_MAX as META_MAX
 
 PACKET_MAX: Final = 64 * 1024
@@ -46,8 +47,6 @@ VERSIONS_MAX: Final = 16
 ERROR_TEXT_MAX: Final = 4096
 """A peer's error text, which ends in our log; what is longer is cut."""
 
-EVENT_SLOTS_MAX: Final = 1 << 16
-"""Slots of Serf's event ring in a push/pull. A default agent has 512, Nomad's servers 2,048."""
 EVENT_SLOT_MAX: Final = 512 * 1024
 """One encoded slot: all events with one Lamport time. An event has below 10 KiB, and they rarely coincide."""
 
