@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+KEY_VARIABLE = "MOOT_ENCRYPT"
+"""Environment variable with the gossip key of an agent, which others could read on the command line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -70,14 +73,17 @@ def _pidfd(process: Process) -> Iterator[int | None]:
 def spawn(command: Sequence[str], log: Path, lifeline: int | None = None) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own (so that Ctrl-C does not reach it), its output going to `log`.
 
-    `lifeline` is a read end that only this process inherits; when it reports its end, the parent is gone.
+    `lifeline` is a read end that only this process inherits; when it reports its end, the parent is gone. The
+    gossip key of our own environment is not its: a local cluster has a key of its own, or none.
     """
+    environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=environment,
             start_new_session=True,
             pass_fds=() if lifeline is None else (lifeline,),
         )

@@ -12,11 +12,10 @@ from click.core import ParameterSource
 from moot.agent import config
 from moot.agent.agent import Agent
 from moot.agent.logs import Logs
+from moot.agent.processes import KEY_VARIABLE
 
 FLAGS: dict[str, str] = {}
 """Key to the flag that stands for it."""
-KEY_VARIABLE = "MOOT_ENCRYPT"
-"""Environment variable for the gossip key, which others could read on the command line."""
 
 
 def flag(name: str, key: str, text: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
