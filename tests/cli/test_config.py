@@ -1,12 +1,17 @@
 """Settings: defaults, files, flags, how they meet, and what is said about mistakes."""
 
 import base64
+import contextlib
 import json
+import math
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moot.agent import checks, schema
 from moot.agent.commands.agent import FLAGS
@@ -405,3 +410,32 @@ def test_the_longest_duration_of_go_is_one() -> None:
 
 def test_every_flag_stands_for_a_key_that_exists() -> None:
     assert FLAGS.keys() <= schema.KEYS.keys()
+
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=12) | st.sampled_from(
+    ["127.0.0.1", "[::1]:9", "::", "1s", "0s", "1e9h", "info", "nomad", "/a", KEY, "9" * 500 + "h"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(schema.KEYS)), VALUES, max_size=4))
+def test_whatever_a_file_holds_it_is_settings_or_a_configuration_error(values: dict[str, object]) -> None:
+    tree: dict[str, object] = {}
+    for path, value in values.items():
+        *blocks, leaf = path.split(".")
+        inner: dict[str, object] = tree
+        for block in blocks:
+            inner = inner.setdefault(block, {})  # type: ignore[assignment]
+        inner[leaf] = value
+    with tempfile.TemporaryDirectory() as directory:
+        file = write(Path(directory) / "a.json", json.dumps(tree))
+        with contextlib.suppress(ConfigError):
+            settings = load([file])
+            assert settings.retry_interval >= 0.1
+            assert math.isfinite(settings.retry_interval)
+            settings.gossip_name.encode()
+            assert settings.warnings() is not None
