@@ -14,6 +14,7 @@ from moot.gossip.swim.events import (
     ProbeFailed,
     Refuted,
     StreamPingOnly,
+    SuspicionExpired,
     SuspicionLifted,
     SyncFailed,
 )
@@ -134,6 +135,7 @@ SerfEvent: TypeAlias = (
     # passed up from Swim as they are, for logs
     | MemberSuspected
     | SuspicionLifted
+    | SuspicionExpired
     | Refuted
     | ProbeFailed
     | StreamPingOnly

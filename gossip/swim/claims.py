@@ -18,6 +18,7 @@ from moot.gossip.swim.events import (
     MemberUpdated,
     NameConflict,
     Refuted,
+    SuspicionExpired,
     SuspicionLifted,
 )
 from moot.gossip.swim.member import Member, Status
@@ -190,6 +191,7 @@ class Claims:
             return
         held = self._state.members.get(name)
         assert held is not None
+        self._state.upper.on_event(now, SuspicionExpired(held, suspicion.confirmed))
         self.dead(now, Dead(held.incarnation, name, self._state.name))
 
     def forget(self, now: float, name: str) -> None:

@@ -45,6 +45,14 @@ class SuspicionLifted:
 
 
 @message
+class SuspicionExpired:
+    """Our own suspicion of a member ran out: we are the one to declare it dead. `confirmed` others accused it, too."""
+
+    member: Member
+    confirmed: int
+
+
+@message
 class MemberForgotten:
     """A dead member's row was dropped after the gossip-to-the-dead time."""
 
@@ -121,6 +129,7 @@ SwimEvent: TypeAlias = (
     | MemberGone
     | MemberSuspected
     | SuspicionLifted
+    | SuspicionExpired
     | MemberForgotten
     | Refuted
     | ProbeFailed

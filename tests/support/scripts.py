@@ -30,6 +30,7 @@ from moot.gossip.swim.events import (
     Refuted,
     SpreadFinished,
     StreamPingOnly,
+    SuspicionExpired,
     SuspicionLifted,
 )
 from moot.gossip.swim.member import Member
@@ -153,6 +154,8 @@ class Script:
                 return f"* {member.name} is {member.status.name.lower()}, says {accuser}"
             case MemberSuspected(member=member, accuser=accuser):
                 return f"* {member.name} is suspected by {accuser}"
+            case SuspicionExpired(member=member, confirmed=confirmed):
+                return f"* suspicion of {member.name} expires, {confirmed} confirmed it"
             case SuspicionLifted(member=member):
                 return f"* {member.name} is cleared"
             case MemberUpdated(member=member):
