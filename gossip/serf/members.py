@@ -78,6 +78,8 @@ class SerfTable:
         self._by_name: dict[str, SerfMember] = {}
         self._failed: dict[str, None] = {}
         self._left: dict[str, None] = {}
+        self.leaving: dict[str, None] = {}
+        """Names of those that are about to leave."""
         self.alive_count = 0
         """How many have the status ALIVE; a leaving one has not."""
         self.size = 0
@@ -145,6 +147,8 @@ class SerfTable:
             self._failed[member.name] = None
         elif member.status is MemberStatus.LEFT:
             self._left[member.name] = None
+        elif member.status is MemberStatus.LEAVING:
+            self.leaving[member.name] = None
 
     def _unlist(self, member: SerfMember) -> None:
         self._weigh(member, -1)
@@ -152,6 +156,7 @@ class SerfTable:
             self.alive_count -= 1
         self._failed.pop(member.name, None)
         self._left.pop(member.name, None)
+        self.leaving.pop(member.name, None)
 
     def _weigh(self, member: SerfMember, sign: int) -> None:
         size = sign * entry_size(member.name)

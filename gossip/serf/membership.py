@@ -10,18 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 from moot.gossip.serf.events import MemberChange, MemberEvent, MemberLeaving
 from moot.gossip.serf.intents import RecentIntents, Verdict, weigh_join, weigh_leave
-from moot.gossip.serf.lamport import LamportClock
+from moot.gossip.serf.lamport import LTIME_MAX, LamportClock
 from moot.gossip.serf.members import MemberStatus, SerfMember, SerfTable, entry_size
 from moot.gossip.serf.messages import JoinIntent, LeaveIntent, SerfPushPull
 from moot.gossip.serf.prune import Pruned, PruneMemory
 from moot.gossip.serf.state import State
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Member, Status
+from moot.gossip.swim.messages import User
 from moot.gossip.swim.table import MEMBERS_MAX
 
 TABLE_BYTES_MAX = 3328 * 1024
 """Most that our part of a push/pull may take for members: 80,000 names of 26 bytes. With the event ring's
 4.6 MiB and Swim's 12 MiB it stays below the 20 MiB that a peer accepts."""
+
+
+REMINDERS = 50
+"""How many members of a large pool remind one that seems to be leaving, each time."""
 
 
 class Membership:
@@ -213,9 +218,27 @@ class Membership:
                 member = self.table.get(name)
                 if member is not None and now - member.gone_at > timeout and name != self._name:
                     self._reap_one(name)
+        self._remind(now)
         self.recent.expire(now - self._config.recent_intent_timeout)
         for name, pruned in self.pruned.expired(now):
             self._reveal(name, pruned.ltime)
+
+    def _remind(self, now: float) -> None:
+        """Tell those who are about to leave, but do not, that we think so; then they contradict.
+
+        Deviation: in the reference a leave intent and a join intent of one Lamport time that cross each other
+        make a member leaving for whoever heard the former first, for ever: nobody takes the latter any more,
+        and the member takes the former for old.
+        """
+        share = REMINDERS / max(1, self.table.alive_count)
+        for name in list(self.table.leaving):
+            held = self.table.get(name)
+            record = self._swim.members.get(name)
+            if held is None or record is None or record.status > Status.SUSPECT or name == self._name:
+                continue
+            if held.ltime < LTIME_MAX and self._rng.random() < share:
+                intent = LeaveIntent(held.ltime + 1, name)
+                self._swim.send_user(now, record.address, User(intent))
 
     def lost_one(self) -> SerfMember | None:
         """A failed member to try to reach again, or None: the more of them, the likelier (serf.go reconnect)."""

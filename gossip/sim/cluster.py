@@ -136,6 +136,10 @@ class SimCluster:
         if join:
             host.core.join(self.now, [self._addresses[target] for target in join])
 
+    def boots(self, name: str) -> int:
+        """How often a member was started."""
+        return self._boots.get(name, 0)
+
     def crash(self, name: str, *, dark: bool = False) -> None:
         """Kill its process, or with `dark` its whole host: dials are refused, or time out."""
         host = self.hosts.pop(name)

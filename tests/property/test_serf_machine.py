@@ -8,13 +8,25 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from moot.gossip.errors import CommandError
 from moot.gossip.serf import MemberStatus, SerfState
-from moot.gossip.serf.events import CommandDone, MemberChange, MemberEvent, UserEventReceived
+from moot.gossip.serf.asking import Question
+from moot.gossip.serf.events import (
+    CommandDone,
+    KeysDone,
+    MemberChange,
+    MemberEvent,
+    QueryAcked,
+    QueryAnswered,
+    QueryDone,
+    QueryReceived,
+    UserEventReceived,
+)
 from moot.gossip.serf.lamport import LEAP, LTIME_MAX
 from moot.gossip.serf.members import entry_size
-from moot.gossip.serf.messages import EventSlot
+from moot.gossip.serf.messages import EventSlot, NodeFilter, Query, QueryResponse
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Member, Status
 from moot.gossip.swim.messages import Ack, Alive, Dead, Ping, Suspect
+from moot.gossip.wire.serf_codec import encode_filter
 from tests.support.serf import SerfDesk, push_pull
 from tests.support.swim import address
 
@@ -26,6 +38,7 @@ ltimes = st.one_of(
     st.sampled_from((600, 2**32, 2**63 - 1, 2**63 + LEAP, 2**63 + LEAP + 1, LTIME_MAX - 1, LTIME_MAX)),
 )
 incarnations = st.integers(0, 6)
+query_names = st.sampled_from(("load", "_serf_ping", "_serf_conflict", "_serf_list-keys", "_serf_who-knows"))
 payloads = st.sampled_from((b"", b"x"))
 
 
@@ -45,6 +58,12 @@ class SerfMachine(RuleBasedStateMachine):
         self.clocks = (1, 1, 1)
         self.events: Counter[tuple[int, str, bytes]] = Counter()
         self.done: Counter[int] = Counter()
+        self.asked: list[tuple[int, Query]] = []
+        self.keys: list[int] = []
+        self.heard: dict[tuple[int, int], Query] = {}
+        self.answered: Counter[tuple[int, int]] = Counter()
+        self.replies: Counter[tuple[type, int, str]] = Counter()
+        self.over: Counter[int] = Counter()
 
     @rule(name=names, ltime=ltimes)
     def hear_join_intent(self, name: str, ltime: int) -> None:
@@ -102,6 +121,47 @@ class SerfMachine(RuleBasedStateMachine):
                 else:
                     self.serf.on_stream_failed(self.desk.now, stream.ticket, "refused")
                 return
+
+    @rule(
+        ltime=ltimes,
+        number=st.integers(0, 2),
+        flags=st.integers(0, 3),
+        relay_factor=st.integers(0, 3),
+        name=query_names,
+        for_us=st.booleans(),
+        timeout=st.sampled_from((-(10**9), 0, 5 * 10**9, 2**62)),
+    )
+    def hear_query(
+        self, ltime: int, number: int, flags: int, relay_factor: int, name: str, for_us: bool, timeout: int
+    ) -> None:
+        filters = [encode_filter(NodeFilter(("me",) if for_us else ("b",)))]
+        asked = Query(ltime, number, address(9), "a", filters, flags, relay_factor, timeout, name, b"b")
+        self.desk.told(asked)
+
+    @rule(ack=st.booleans(), relay_factor=st.integers(0, 2), timeout=st.sampled_from((0.0, 1.0, 30.0)))
+    def ask(self, ack: bool, relay_factor: int, timeout: float) -> None:
+        question = Question("load", ack=ack, relay_factor=relay_factor, timeout=timeout)
+        self.asked.append(self.serf.query(self.desk.now, question)[:2])
+
+    @rule(pick=st.integers(0, 5), sender=names, flags=st.integers(0, 1), off=st.sampled_from((0, 0, 0, 1)))
+    def hear_response(self, pick: int, sender: str, flags: int, off: int) -> None:
+        if self.asked:
+            _, query = self.asked[pick % len(self.asked)]
+            self.desk.told(QueryResponse(query.ltime + off, query.id, sender, flags, b"x"))
+
+    @rule(pick=st.integers(0, 5))
+    def respond(self, pick: int) -> None:
+        if self.heard:
+            key, query = list(self.heard.items())[pick % len(self.heard)]
+            try:
+                self.serf.respond(self.desk.now, query, b"fine")
+            except CommandError:
+                return
+            self.answered[key] += 1
+
+    @rule(operation=st.sampled_from(("install", "use", "remove", "list")))
+    def ask_for_keys(self, operation: str) -> None:
+        self.keys.append(self.serf.keys(self.desk.now, operation, bytes(16)))
 
     @rule(seconds=st.sampled_from((0.3, 7.0, 140.0)))
     def serf_time_passes(self, seconds: float) -> None:
@@ -198,6 +258,27 @@ class SerfMachine(RuleBasedStateMachine):
             self.done[over.ticket] += 1
         assert all(count == 1 for count in self.events.values())
         assert all(count == 1 for count in self.done.values())
+
+    @invariant()
+    def a_query_is_delivered_and_answered_at_most_once(self) -> None:
+        for heard in self.desk.out.took(QueryReceived):
+            key = (heard.query.ltime, heard.query.id)
+            assert key not in self.heard
+            assert not heard.query.name.startswith("_serf_")
+            self.heard[key] = heard.query
+        assert all(count == 1 for count in self.answered.values())
+
+    @invariant()
+    def every_member_replies_once_and_nothing_comes_after_the_end(self) -> None:
+        for event in self.desk.out.log:
+            if isinstance(event, QueryAcked | QueryAnswered):
+                assert not self.over[event.ticket]
+                self.replies[type(event), event.ticket, event.sender] += 1
+            elif isinstance(event, QueryDone | KeysDone):
+                self.over[event.ticket] += 1
+        self.desk.out.log.clear()
+        assert all(count == 1 for count in (self.replies + self.over).values())
+        assert set(self.over) <= {ticket for ticket, _ in self.asked} | set(self.keys)
 
 
 TestSerf = SerfMachine.TestCase

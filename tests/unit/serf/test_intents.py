@@ -8,6 +8,7 @@ from moot.gossip.serf.intents import NAME_MAX, RECENT_MAX, RecentIntents, Verdic
 from moot.gossip.serf.lamport import LTIME_MAX
 from moot.gossip.serf.members import SerfMember
 from moot.gossip.serf.messages import JoinIntent, LeaveIntent
+from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import User
 from tests.support.serf import SerfDesk
 from tests.support.swim import member
@@ -202,3 +203,36 @@ def test_a_force_left_member_that_restarts_is_alive_again() -> None:
     desk.alive("b", inc=2)
     assert desk.status("b") is ALIVE
     assert desk.changed(MemberChange.JOIN, "b")
+
+
+def test_one_that_is_thought_to_be_leaving_but_does_not_is_reminded() -> None:
+    """Its own join intent had the Lamport time of the leave intent that was heard before it, and came too late."""
+    desk = SerfDesk()
+    desk.alive("b")
+    desk.leave_intent("b", 3)
+    desk.join_intent("b", 3)
+    assert desk.held("b").status is MemberStatus.LEAVING
+    desk.only_timers(Timer.REAP)
+    desk.out.packets.clear()
+    desk.run(16.0)
+    reminders = [(to, user.body) for to, user in desk.out.sent(User)]
+    assert reminders == [(desk.held("b").address, LeaveIntent(4, "b"))]
+
+
+def test_one_that_left_or_failed_is_not_reminded() -> None:
+    desk = SerfDesk()
+    desk.in_status("b", MemberStatus.LEFT)
+    desk.in_status("c", MemberStatus.FAILED)
+    desk.only_timers(Timer.REAP)
+    desk.out.packets.clear()
+    desk.run(16.0)
+    assert desk.out.sent(User) == []
+
+
+def test_a_member_that_stays_contradicts_a_reminder() -> None:
+    desk = SerfDesk()
+    desk.join_intent("me", 3)
+    desk.leave_intent("me", 4)
+    desk.only_serf_timers()
+    desk.run(1.0)
+    assert JoinIntent(5, "me") in desk.gossip()
