@@ -5,9 +5,9 @@ whose filter it passes. A subscriber that does not keep up loses events; it neve
 alone the node.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeAlias
 
 import trio
@@ -38,7 +38,7 @@ def kind_and_name(event: Deliverable) -> tuple[str, str]:
 class Source(Protocol):
     """Where events come from: a Node."""
 
-    def subscribe(self) -> AbstractContextManager[trio.MemoryReceiveChannel[object]]: ...
+    def subscribe(self) -> contextlib.AbstractContextManager[trio.MemoryReceiveChannel[object]]: ...
 
 
 class _Subscriber:
@@ -59,6 +59,7 @@ class Delivery:
         self._log = log
         self._subscribers: dict[int, _Subscriber] = {}
         self._keys = itertools.count()
+        self._events: trio.MemoryReceiveChannel[object] | None = None
         self._ended = False
         self.dropped_count = 0
         """Deliveries that some subscriber was too slow for."""
@@ -68,11 +69,11 @@ class Delivery:
 
         What waits to be coalesced when the node stops is delivered then.
         """
-        with self._source.subscribe() as events:
+        with self._source.subscribe() as self._events:
             task_status.started()
             try:
                 while True:
-                    self._deliver(await self._next(events))
+                    self._deliver(await self._next(self._events))
             except trio.EndOfChannel:
                 self._deliver(self._coalescer.close())
             finally:
@@ -81,7 +82,16 @@ class Delivery:
                     subscriber.channel.close()
                 self._subscribers.clear()
 
-    @contextmanager
+    async def flush(self) -> None:
+        """Deliver what the node has told so far without waiting for more of it. For the end of an agent."""
+        events = self._events
+        while events is not None and not self._ended and events.statistics().current_buffer_used:
+            await trio.lowlevel.checkpoint()
+        for _ in range(2):  # the last one may be on its way into the hands of `run`
+            await trio.lowlevel.checkpoint()
+        self._deliver(self._coalescer.close())
+
+    @contextlib.contextmanager
     def subscribe(
         self, about: str, wanted: EventFilter, buffer: int = BUFFER
     ) -> Iterator[trio.MemoryReceiveChannel[Deliverable]]:
