@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -25,8 +26,19 @@ from moot.agent.console import (
 from moot.http.client import ApiClient
 
 Pattern = re.Pattern[str]
-Ask = Callable[[ApiClient], tuple[dict[str, Any], list[Member]]]
-"""Gives the observer and the members that the options ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one agent sees: of its pool's members only those that the options ask for."""
+
+    observer: dict[str, Any]
+    members: list[Member]
+    servers: bool
+    """The pool is one of Nomad servers, whether members are asked for or not."""
+
+
+Ask = Callable[[ApiClient], Answer]
 
 
 def _expression(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Pattern | None:
@@ -91,24 +103,26 @@ def command(
             and all(expression.fullmatch((member["Tags"] or {}).get(key, "")) for key, expression in tags)
         )
 
-    def ask(client: ApiClient) -> tuple[dict[str, Any], list[Member]]:
+    def ask(client: ApiClient) -> Answer:
         observer, members = members_of(client)
-        return observer, [member for member in members if wanted(member)]
+        servers = all((member["Tags"] or {}).get("role") == "nomad" for member in members)
+        return Answer(observer, [member for member in members if wanted(member)], servers)
 
     with connected(address) as client:
         if watch:
             _watch(client, ask, detailed, as_json)
             return
-        observer, members = ask(client)
+        answer = ask(client)
     if as_json:
-        print_json({"observer": observer, "members": members})
+        print_json({"observer": answer.observer, "members": answer.members})
         return
-    click.echo(caption(observer, members))
-    print_table(*layout(members, detailed))
+    click.echo(caption(answer))
+    print_table(*layout(answer, detailed))
 
 
-def caption(observer: dict[str, Any], members: Sequence[Member]) -> str:
+def caption(answer: Answer) -> str:
     """Whose view it is, and how many there are of each status."""
+    observer, members = answer.observer, answer.members
     counts = [
         f"{number} {status}"
         for status in ("alive", "leaving", "left", "failed")
@@ -117,13 +131,13 @@ def caption(observer: dict[str, Any], members: Sequence[Member]) -> str:
     return f"{text.printable(observer['name'])} ({observer['address']}) sees {', '.join(counts) or 'no such member'}"
 
 
-def layout(members: Sequence[Member], detailed: bool) -> tuple[list[str], Iterator[list[str]]]:
-    """Head and rows: Nomad's columns when the members are Nomad servers, else the tags."""
-    servers = bool(members) and all((member["Tags"] or {}).get("role") == "nomad" for member in members)
+def layout(answer: Answer, detailed: bool) -> tuple[list[str], Iterator[list[str]]]:
+    """Head and rows: Nomad's columns in a pool of Nomad servers, else the tags."""
+    members = answer.members
     if detailed:
         head = ["Name", "Address", "Status", "Protocol", "Delegate", "Tags"]
         return head, ([*_row(member), *_versions(member), text.tag_text(member["Tags"] or {})] for member in members)
-    if servers:
+    if answer.servers:
         keys = ("build", "dc", "region")
         head = ["Name", "Address", "Status", "Build", "Datacenter", "Region"]
         return head, ([*_row(member), *(member["Tags"].get(key, "") for key in keys)] for member in members)
@@ -155,13 +169,13 @@ def _watch(client: ApiClient, ask: Ask, detailed: bool, as_json: bool) -> None:
             screen = stack.enter_context(Live(auto_refresh=False))
         before: dict[str, str] | None = None
         while True:
-            observer, members = ask(client)
-            now = {member["Name"]: member["Status"] for member in members}
+            answer = ask(client)
+            now = {member["Name"]: member["Status"] for member in answer.members}
             if screen is not None:
-                title = f"{caption(observer, members)} at {text.clock()}"
-                screen.update(Group(Text(title), rich_table(*layout(members, detailed))), refresh=True)
+                title = f"{caption(answer)} at {text.clock()}"
+                screen.update(Group(Text(title), rich_table(*layout(answer, detailed))), refresh=True)
             else:
-                for line in _changes(observer["name"], before, now, as_json):
+                for line in _changes(answer.observer["name"], before, now, as_json):
                     click.echo(line)
             before = now
             time.sleep(1.0)
