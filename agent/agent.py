@@ -232,7 +232,11 @@ class Agent:
         self.end(0)
 
     async def _watch_lifeline(self, lifeline: int) -> None:
+        """End with whoever started the agent, unless a byte in the pipe lets it go on alone."""
         await trio.lowlevel.wait_readable(lifeline)
+        if os.read(lifeline, 1):
+            os.close(lifeline)
+            return
         self._log.info("whoever started this agent is gone, ending")
         self.end(1)
 

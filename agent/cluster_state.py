@@ -4,24 +4,24 @@ One private directory per cluster (mode 0700) under `$XDG_RUNTIME_DIR/moot`, or 
 `state.json` as below, `agent.json` (settings that agents share, the key among them) and `<node>.log`.
 """
 
+import fcntl
+import itertools
 import json
 import os
 import re
 import shutil
-import socket
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from moot.agent import text
 from moot.agent.processes import Process
 from moot.gossip.errors import ConfigError
 
-_LOCK = "\0moot-cluster-addresses"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
@@ -45,18 +45,25 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterState:
-    """A cluster as its state file tells it. `supervisor` is None for a detached one."""
+    """A cluster as its state file tells it."""
 
     name: str
     pool: str
     profile: str
     encrypted: bool
     supervisor: Process | None
-    nodes: tuple[Node, ...]
+    """Whose end is the cluster's end. None for a detached one, as soon as it is ready."""
+    ready: bool = False
+    """All agents have seen each other."""
+    nodes: tuple[Node, ...] = ()
 
     def running(self) -> list[Node]:
         """The nodes whose processes are there."""
         return [node for node in self.nodes if node.process.alive()]
+
+    def alive(self) -> bool:
+        """Somebody is there: an agent or the supervisor."""
+        return bool(self.running()) or (self.supervisor is not None and self.supervisor.alive())
 
 
 def runtime_dir() -> Path:
@@ -73,50 +80,74 @@ def runtime_dir() -> Path:
     return path
 
 
-def directory_of(name: str) -> Path:
-    """The directory of a cluster, whether it exists or not. Raises ConfigError for a name that is none."""
+def check_name(name: str) -> None:
+    """Raises ConfigError for what cannot be a cluster's name; it becomes a directory's."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is no cluster name; take up to 40 letters, digits, - and _")
+
+
+def directory_of(name: str) -> Path:
+    """The directory of a cluster, whether it exists or not. Raises ConfigError for a name that is none."""
+    check_name(name)
     return runtime_dir() / name
 
 
 @contextmanager
-def exclusive(patience: float = 60.0) -> Iterator[None]:
-    """Only one cluster at a time, of all users, picks addresses and binds them. Waits for the others.
+def exclusive(patience: float = 10.0) -> Iterator[None]:
+    """Only one command of this user at a time makes or removes notes; nobody holds this for long.
 
-    The lock is an abstract socket: it goes with its process, and has the scope of the loopback addresses.
+    The lock is on the private directory, so nobody else can take it, and it goes with its process.
     Raises ConfigError after `patience` seconds.
     """
     deadline = time.monotonic() + patience
-    with socket.socket(socket.AF_UNIX) as lock:
+    directory = os.open(runtime_dir(), os.O_RDONLY | os.O_DIRECTORY)
+    try:
         while True:
             try:
-                lock.bind(_LOCK)
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError:
+            except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise ConfigError("another `moot cluster up` is still starting; try again later") from None
-                time.sleep(0.05)
+                    raise ConfigError("another `moot` command holds the notes about clusters; try again") from None
+                time.sleep(0.01)
         yield
+    finally:
+        os.close(directory)
 
 
-def create(name: str, shared: dict[str, object]) -> Path:
-    """A fresh directory for a cluster with the settings its agents share. The caller holds `exclusive`.
+def create(state: ClusterState, shared: dict[str, object], *, numbered: bool = False) -> ClusterState:
+    """Begin the notes of a cluster with its state and the settings that its agents share; returns the state.
 
-    What a dead cluster of that name left is replaced. Raises ConfigError when one is running.
+    What a dead cluster of that name left is replaced. When one is there, `numbered` takes the first free one of
+    `name-2`, `name-3` …, and without it ConfigError is raised.
     """
-    directory = directory_of(name)
+    with exclusive():
+        _sweep()
+        if numbered:
+            state = replace(state, name=next(name for name in _numbered(state.name) if not _held(name)))
+        if (held := load(state.name)) is not None and held.alive():
+            agents = text.count(len(held.running()), "agent")
+            raise ConfigError(
+                f"cluster {state.name} is running ({agents}); `moot cluster down --name {state.name}` ends it, "
+                "or give the new one another --name"
+            )
+        directory = directory_of(state.name)
+        if directory.exists():
+            shutil.rmtree(directory)
+        directory.mkdir(mode=0o700)
+        # the state comes first: by it the notes, and the key in them, are swept away if we are killed
+        save(state)
+        _write(directory / "agent.json", shared)
+    return state
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+
+
+def _held(name: str) -> bool:
     held = load(name)
-    if held is not None and held.running():
-        raise ConfigError(
-            f"cluster {name} is running ({text.count(len(held.running()), 'agent')}); "
-            f"`moot cluster down --name {name}` ends it, or give the new one another --name"
-        )
-    if directory.exists():
-        shutil.rmtree(directory)
-    directory.mkdir(mode=0o700)
-    _write(directory / "agent.json", shared)
-    return directory
+    return held is not None and held.alive()
 
 
 def save(state: ClusterState) -> None:
@@ -145,10 +176,43 @@ def load(name: str) -> ClusterState | None:
 
 def clusters() -> list[ClusterState]:
     """All clusters that are written down, dead ones too, by name."""
-    names = sorted(path.name for path in runtime_dir().iterdir() if NAME.fullmatch(path.name))
-    return [state for name in names if (state := load(name)) is not None]
+    return [state for name in _names() if (state := load(name)) is not None]
+
+
+def _names() -> list[str]:
+    return sorted(path.name for path in runtime_dir().iterdir() if NAME.fullmatch(path.name))
+
+
+def sweep() -> None:
+    """Remove what clusters left whose supervisor was killed: nobody else would, and the key is among it.
+
+    A detached cluster whose agents have all ended stays until `down`: its logs may tell why.
+    """
+    with exclusive():
+        _sweep()
+
+
+def _sweep() -> None:
+    for name in _names():
+        state = load(name)
+        abandoned = state is not None and state.supervisor is not None and not state.alive()
+        # a directory without a state is one whose making or removal was cut short
+        if abandoned or not (directory_of(name) / "state.json").exists():
+            _remove(name)
 
 
 def remove(name: str) -> None:
-    """Forget a cluster: its state, settings and logs."""
+    """Forget a cluster: its state, settings and logs. For its supervisor alone: nobody else takes the name then."""
+    with exclusive():
+        _remove(name)
+
+
+def remove_dead(name: str) -> None:
+    """Forget a cluster that has ended, unless a new one has taken its name since."""
+    with exclusive():
+        if not _held(name):
+            _remove(name)
+
+
+def _remove(name: str) -> None:
     shutil.rmtree(directory_of(name), ignore_errors=True)

@@ -14,6 +14,7 @@ from moot.agent import text
 from moot.agent.cluster import Cluster, Observer, View, Wish, agreeing, wait_ready
 from moot.agent.cluster_state import Node
 from moot.agent.console import natural, wait_until
+from moot.agent.interrupts import Interrupts
 from moot.agent.processes import spawn
 from moot.gossip.errors import GossipError
 from moot.http.client import ApiClient, ApiError
@@ -66,14 +67,19 @@ class SerfTool:
 
 
 class Demo:
-    """One run. `tell` gets the lines for people; `steps` collects the same as data."""
+    """One run. `tell` gets the lines for people; `steps` collects the same as data.
 
-    def __init__(self, *, tell: Callable[[str], None], serf: str | None) -> None:
+    What `interrupts` catches comes through while the demo waits for something.
+    """
+
+    def __init__(self, *, tell: Callable[[str], None], serf: str | None, interrupts: Interrupts) -> None:
         self.steps: list[dict[str, object]] = []
         self._tell = tell
         self._serf = serf
         self._began = time.monotonic()
-        self._cluster = Cluster(Wish(count=AGENTS, name=NAME, profile="local", pool="serf", tags=TAGS))
+        self._interrupts = interrupts
+        wish = Wish(count=AGENTS, name=NAME, numbered=True, profile="local", pool="serf", tags=TAGS)
+        self._cluster = Cluster(wish, interrupts)
         self._observer = Observer()
         self._killed: Node | None = None
         self._guest: SerfTool | None = None
@@ -112,6 +118,8 @@ class Demo:
 
     def _form(self) -> None:
         self._cluster.start()
+        name = self._cluster.name
+        self._say(f"`moot cluster status --name {name}` shows them while this runs")
         for _ in wait_ready(self._cluster, self._observer, PATIENCE):
             pass
         nodes = self._cluster.nodes
@@ -124,27 +132,29 @@ class Demo:
         self._say(f"starting {late.name} alone")
         self._until(lambda: self._observer.view(late) == {late.member: "alive"}, f"{late.name} alone in its pool")
         seed = self._cluster.nodes[0]
-        self._say(f"PUT {late.url}/v1/agent/join?address={seed.gossip}")
-        joined, error = ApiClient(late.url).join([seed.gossip])
+        began = self._say(f"PUT {late.url}/v1/agent/join?address={seed.gossip}")
+        with self._interrupts.allowed():
+            joined, error = ApiClient(late.url).join([seed.gossip])
         if joined != 1:
             raise DemoFailed(f"{late.name} could not join: {error.strip()}")
-        self._agree({node.member: "alive" for node in self._cluster.nodes}, "join")
+        self._agree({node.member: "alive" for node in self._cluster.nodes}, "join", began)
         return late
 
     def _crash(self) -> Node:
         victim = self._cluster.nodes[2]
-        self._say(f"kill -9 {victim.process.pid}, which is {victim.name}")
+        began = self._say(f"kill -9 {victim.process.pid}, which is {victim.name}")
         victim.process.kill(signal.SIGKILL)
         self._killed = victim
-        self._agree({victim.member: "failed"}, "crash")
+        self._agree({victim.member: "failed"}, "crash", began)
         self._show()
         return victim
 
     def _force_leave(self, victim: Node) -> None:
         asked = self._cluster.nodes[0]
-        self._say(f"PUT {asked.url}/v1/agent/force-leave?node={victim.member}")
-        ApiClient(asked.url).force_leave(victim.member)
-        self._agree({victim.member: "left"}, "force-leave")
+        began = self._say(f"PUT {asked.url}/v1/agent/force-leave?node={victim.member}")
+        with self._interrupts.allowed():
+            ApiClient(asked.url).force_leave(victim.member)
+        self._agree({victim.member: "left"}, "force-leave", began)
         self._show()
 
     # the real serf
@@ -156,7 +166,8 @@ class Demo:
         network, _, number = host.rpartition(".")
         host = f"{network}.{int(number) + 1}"
         tool = SerfTool(serf, f"{host}:{RPC_PORT}")
-        self._say(f"starting a real serf agent ({tool.run('version').splitlines()[0]}) that joins {beside.gossip}")
+        version = tool.run("version").splitlines()[0]
+        began = self._say(f"starting a real serf agent ({version}) that joins {beside.gossip}")
         arguments = [serf, "agent", f"-node={GUEST}", f"-bind={host}:{port}", f"-rpc-addr={tool.rpc}"]
         arguments += ["-profile=local", "-tag=role=demo", f"-join={beside.gossip}"]
         child = spawn(
@@ -164,19 +175,25 @@ class Demo:
         )
         try:
             self._guest = tool
-            self._agree({GUEST: "alive"}, "serf joins")
-            self._tell(_indented(tool.run("members")))
+            self._agree({GUEST: "alive"}, "serf joins", began)
+            self._show_guest(tool)
             yield tool
         finally:
             child.kill()
             child.wait()
 
     def _guest_leaves(self, guest: SerfTool) -> None:
-        self._tell(_indented(guest.run("members")))
+        self._show_guest(guest)
         self._guest = None
-        self._say("`serf leave`: the serf agent leaves gracefully")
-        guest.run("leave")
-        self._agree({GUEST: "left"}, "serf leaves")
+        began = self._say("`serf leave`: the serf agent leaves gracefully")
+        with self._interrupts.allowed():
+            guest.run("leave")
+        self._agree({GUEST: "left"}, "serf leaves", began)
+
+    def _show_guest(self, guest: SerfTool) -> None:
+        with self._interrupts.allowed():
+            printed = guest.run("members")
+        self._tell(_indented("\n".join(["$ serf members", *map(text.printable, printed.splitlines())])))
 
     def _members(self) -> dict[str, Described]:
         """The members as our first agent answers them."""
@@ -187,8 +204,11 @@ class Demo:
 
     # telling and waiting
 
-    def _say(self, line: str) -> None:
-        self._tell(f"[{time.monotonic() - self._began:5.1f} s] {line}")
+    def _say(self, line: str) -> float:
+        """Tell it; the time of it, from which the step that it announces is measured."""
+        now = time.monotonic()
+        self._tell(f"[{now - self._began:5.1f} s] {line}")
+        return now
 
     def _done(self, step: str, line: str, took: float | None = None) -> None:
         at = time.monotonic() - self._began
@@ -196,12 +216,16 @@ class Demo:
         self._say(f"  ok: {line}" + (f", {took:.1f} s later" if took is not None else ""))
 
     def _until(self, holds: Callable[[], bool], what: str) -> None:
-        if not wait_until(holds, PATIENCE):
+        with self._interrupts.allowed():
+            came = wait_until(holds, PATIENCE)
+        if not came:
             raise DemoFailed(f"after {PATIENCE:.0f} s this did not come about: {what}")
 
-    def _agree(self, expected: View, step: str) -> None:
-        """Wait until every running agent's HTTP answer says so, and the serf agent lists the same as ours."""
-        began = time.monotonic()
+    def _agree(self, expected: View, step: str, began: float) -> None:
+        """Wait until every running agent's HTTP answer says so, and the serf agent lists the same as ours.
+
+        `began` is when that was asked for; the step's time is from there.
+        """
         observers = self._running()
         statuses = " and ".join(sorted(set(expected.values())))
         names = next(iter(expected)) if len(expected) == 1 else f"all {len(expected)}"

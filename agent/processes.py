@@ -48,12 +48,18 @@ def started_at(pid: int) -> int | None:
     return None if state in (b"Z", b"X") else int(fields[18])
 
 
+def find(pid: int) -> Process | None:
+    """The process that runs under `pid` now, if one does."""
+    started = started_at(pid)
+    return None if started is None else Process(pid, started)
+
+
 def identify(pid: int) -> Process:
     """The process that runs under `pid` now. Raises ProcessLookupError when none does."""
-    started = started_at(pid)
-    if started is None:
+    found = find(pid)
+    if found is None:
         raise ProcessLookupError(pid)
-    return Process(pid, started)
+    return found
 
 
 @contextlib.contextmanager
@@ -70,11 +76,11 @@ def _pidfd(process: Process) -> Iterator[int | None]:
         os.close(fd)
 
 
-def spawn(command: Sequence[str], log: Path, lifeline: int | None = None) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str], log: Path, inherited: Sequence[int] = ()) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own (so that Ctrl-C does not reach it), its output going to `log`.
 
-    `lifeline` is a read end that only this process inherits; when it reports its end, the parent is gone. The
-    gossip key of our own environment is not its: a local cluster has a key of its own, or none.
+    Of our open files it gets only those in `inherited`, under the same numbers, and of our environment all but the
+    gossip key: a local cluster has a key of its own, or none.
     """
     environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
     with log.open("ab") as output:
@@ -85,7 +91,7 @@ def spawn(command: Sequence[str], log: Path, lifeline: int | None = None) -> sub
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
-            pass_fds=() if lifeline is None else (lifeline,),
+            pass_fds=inherited,
         )
 
 

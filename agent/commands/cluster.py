@@ -6,7 +6,7 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
@@ -19,15 +19,32 @@ from moot.agent.cluster import (
     Observer,
     View,
     Wish,
+    base_port_max,
     end_cluster,
-    stop_signals,
     wait_ready,
 )
 from moot.agent.cluster_state import ClusterState, Node
 from moot.agent.commands.agent import pairs
-from moot.agent.console import json_option, natural, print_json, print_table, rich_table
+from moot.agent.console import Command, json_option, natural, print_json, print_table, rich_table
+from moot.agent.interrupts import Interrupted, caught
+from moot.gossip.errors import ConfigError
 
 HEAD = ["Name", "Status", "Seen by", "Gossip", "HTTP", "Pid"]
+SILENT = "no answer"
+
+
+def _cluster_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        try:
+            cluster_state.check_name(value)
+        except ConfigError as error:
+            raise click.BadParameter(str(error)) from None
+    return value
+
+
+def name_option(default: str | None, text: str) -> Callable[[Command], Command]:
+    """`--name`, checked."""
+    return click.option("--name", default=default, show_default=True, callback=_cluster_name, help=text)
 
 
 @click.group("cluster")
@@ -37,7 +54,7 @@ def command() -> None:
 
 @command.command("up")
 @click.argument("count", type=click.IntRange(1, AGENTS_MAX), metavar="N")
-@click.option("--name", default="moot", show_default=True, help="Name of the cluster; several may run at once.")
+@name_option("moot", "Name of the cluster; several may run at once.")
 @click.option(
     "--profile",
     type=click.Choice(["lan", "wan", "local"]),
@@ -57,9 +74,14 @@ def command() -> None:
 @click.option("--tag", "tags", metavar="K=V", multiple=True, callback=pairs, help="A tag on every agent; repeatable.")
 @click.option(
     "--base-port",
-    type=int,
-    default=0,
+    type=click.IntRange(1024, 65535),
     help="Use 127.0.0.1 with three ports per agent from here on, not an address per agent.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="Give up and end all when it is not ready by then.  [default: 30, and 1 per agent]",
 )
 @click.option("--detach", is_flag=True, help="Return when the cluster is ready; `moot cluster down` ends it.")
 @json_option
@@ -71,35 +93,45 @@ def up(
     encrypt: bool,
     label: str,
     tags: dict[str, str] | None,
-    base_port: int,
+    base_port: int | None,
+    timeout: float | None,
     detach: bool,
     as_json: bool,
 ) -> None:
     """Start N agents, wait until each sees all N alive, then show them live until Ctrl-C, which ends them all.
 
-    With --json a single object is printed when the cluster is ready.
+    With --json a single object is printed when the cluster is ready. Exit code 1 when it does not become ready,
+    or when all its agents have ended; a signal before it is ready exits with 128 and its number.
     """
+    if base_port and base_port > base_port_max(count):
+        raise click.BadParameter(
+            f"{text.count(count, 'agent')} need it to be at most {base_port_max(count)}", param_hint="'--base-port'"
+        )
     key = base64.b64encode(secrets.token_bytes(32)).decode() if encrypt else ""
     wish = Wish(
-        count=count, name=name, profile=profile, pool=pool, key=key, label=label, base_port=base_port, tags=tags
+        count=count, name=name, profile=profile, pool=pool, key=key, label=label, base_port=base_port or 0, tags=tags
     )
-    with stop_signals(), Observer() as observer, Cluster(wish, detached=detach) as cluster:
+    with caught() as interrupts, Observer() as observer, Cluster(wish, interrupts) as cluster:
         began = time.monotonic()
         cluster.start()
-        _await_ready(cluster, observer, quiet=as_json)
+        _await_ready(cluster, observer, timeout or 30.0 + count, quiet=as_json)
         took = time.monotonic() - began
         if detach:
-            _announce(cluster, observer.views(cluster.nodes), took, as_json=as_json)
+            cluster.release()
+            _announce(cluster, observer.views(cluster.nodes), took, detached=True, as_json=as_json)
             return
         try:
-            _announce(cluster, observer.views(cluster.nodes), took, as_json=as_json)
-            _follow(cluster, observer, quiet=as_json)
-        except KeyboardInterrupt:
+            _announce(cluster, observer.views(cluster.nodes), took, detached=False, as_json=as_json)
+            with interrupts.allowed():
+                _follow(cluster, observer, quiet=as_json)
+        except Interrupted:
             if not as_json:
                 click.echo(f"ending {text.count(count, 'agent')}", err=True)
 
 
-def _announce(cluster: Cluster, views: Mapping[str, View | None], took: float, *, as_json: bool) -> None:
+def _announce(
+    cluster: Cluster, views: Mapping[str, View | None], took: float, *, detached: bool, as_json: bool
+) -> None:
     """Say that it is ready; for a detached one also who is there, since nothing follows."""
     wish = cluster.wish
     if as_json:
@@ -109,25 +141,30 @@ def _announce(cluster: Cluster, views: Mapping[str, View | None], took: float, *
         agents = text.count(len(cluster.nodes), "agent")
         hint = f"try: moot members --address {cluster.nodes[0].url}"
         click.echo(f"cluster {wish.name} is ready: {agents}, {took:.1f} s; {hint}")
-        if cluster.detached:
+        if detached:
             print_table(HEAD, _rows(cluster.nodes, views))
             click.echo(f"`moot cluster down{_named(wish.name)}` ends it")
     sys.stdout.flush()
 
 
-def _await_ready(cluster: Cluster, observer: Observer, *, quiet: bool) -> None:
+def _await_ready(cluster: Cluster, observer: Observer, timeout: float, *, quiet: bool) -> None:
     """Raises ClusterError. Shows progress on a terminal only."""
     total = len(cluster.nodes)
     live = sys.stderr.isatty() and not quiet
-    for ready in wait_ready(cluster, observer, timeout=30.0 + total):
+    try:
+        for ready in wait_ready(cluster, observer, timeout):
+            if live:
+                click.echo(f"\r{ready} of {text.count(total, 'agent')} see all of them ", nl=False, err=True)
+    finally:
         if live:
-            click.echo(f"\r{ready} of {text.count(total, 'agent')} see all of them ", nl=False, err=True)
-    if live:
-        click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
+            click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
 
 
 def _follow(cluster: Cluster, observer: Observer, *, quiet: bool) -> NoReturn:
-    """Until Ctrl-C: a live table on a terminal, else the table once and a line per change."""
+    """Until Ctrl-C: a live table on a terminal, else the table once and a line per change.
+
+    Raises ClusterError when all agents have ended.
+    """
     pause = max(1.0, len(cluster.nodes) / 15)
     before: dict[str, str] = {}
     with ExitStack() as stack:
@@ -144,20 +181,21 @@ def _follow(cluster: Cluster, observer: Observer, *, quiet: bool) -> NoReturn:
             if screen is not None:
                 screen.update(Group(rich_table(HEAD, _rows(cluster.nodes, views)), hint), refresh=True)
             elif not quiet:
-                before = _report(cluster.nodes, views, before)
+                before = report(cluster.nodes, views, before)
             time.sleep(pause)
+            cluster.check_running()
 
 
-def _report(nodes: Sequence[Node], views: Mapping[str, View | None], before: dict[str, str]) -> dict[str, str]:
+def report(nodes: Sequence[Node], views: Mapping[str, View | None], before: dict[str, str]) -> dict[str, str]:
     """Print the table at first, later a line per member whose status changed; the statuses now."""
     rows = list(_rows(nodes, views))
-    now = {row[0]: f"{row[1]} (seen by {row[2]})" for row in rows}
+    now = {row[0]: row[1] if row[1] == SILENT else f"{row[1]} (seen by {row[2]})" for row in rows}
     if not before:
         print_table(HEAD, rows)
     else:
         for name, status in now.items():
             if before.get(name) != status:
-                click.echo(f"{text.clock()} {name}: {status}")
+                click.echo(f"{text.clock()} {text.printable(name)}: {status}")
     sys.stdout.flush()
     return now
 
@@ -168,7 +206,7 @@ def _rows(nodes: Sequence[Node], views: Mapping[str, View | None]) -> Iterator[l
     known = {node.member: node for node in nodes}
     for name in sorted({*known, *(member for view in answered for member in view)}, key=natural):
         seen = Counter(view.get(name, "unknown") for view in answered)
-        status, agreed = seen.most_common(1)[0] if seen else ("no answer", 0)
+        status, agreed = seen.most_common(1)[0] if seen else (SILENT, 0)
         node = known.get(name)
         where = [node.gossip, node.url, _pid(node)] if node else ["", "", ""]
         yield [name, status, f"{agreed} of {len(answered)}", *where]
@@ -207,13 +245,13 @@ def _described(
 
 
 @command.command("status")
-@click.option("--name", default=None, help="Only this cluster.  [default: all]")
+@name_option(None, "Only this cluster.  [default: all]")
 @json_option
 def status(name: str | None, as_json: bool) -> None:
     """Show the running clusters and what their agents see. Exit code 1 when the named one is not running."""
-    if name is not None:
-        cluster_state.directory_of(name)  # refuses a name that is none
-    found = [state for state in cluster_state.clusters() if state.running() and name in (None, state.name)]
+    cluster_state.sweep()
+    known = [state for state in cluster_state.clusters() if name in (None, state.name)]
+    found = [state for state in known if state.alive()]
     with Observer() as observer:
         views = {state.name: observer.views(state.nodes) for state in found}
     if as_json:
@@ -227,14 +265,22 @@ def status(name: str | None, as_json: bool) -> None:
         for state in found:
             click.echo(_caption(state))
             print_table(HEAD, _rows(state.nodes, views[state.name]))
+        for state in known:
+            if state not in found:
+                click.echo(_obituary(state))
     if name is not None and not found:
         raise click.ClickException(f"no cluster {name} is running; `moot cluster up 3{_named(name)}` starts one")
-    if not found and not as_json:
+    if not known and not as_json:
         click.echo("no cluster is running; `moot cluster up 3` starts one")
 
 
 def _caption(state: ClusterState) -> str:
-    kind = "attached" if state.supervisor and state.supervisor.alive() else "detached"
+    if not state.ready:
+        kind = "starting"
+    elif state.supervisor is None:
+        kind = "detached"
+    else:
+        kind = "attached"
     sealed = "encrypted" if state.encrypted else "plain"
     return (
         f"cluster {state.name}: {len(state.running())} of {text.count(len(state.nodes), 'agent')} running, "
@@ -242,19 +288,30 @@ def _caption(state: ClusterState) -> str:
     )
 
 
+def _obituary(state: ClusterState) -> str:
+    logs = cluster_state.directory_of(state.name)
+    return (
+        f"cluster {state.name}: all its agents have ended; their logs are in {logs}, "
+        f"`moot cluster down{_named(state.name)}` removes them"
+    )
+
+
 @command.command("down")
-@click.option("--name", default="moot", show_default=True, help="The cluster to end.")
+@name_option("moot", "The cluster to end.")
 @click.option("--all", "everything", is_flag=True, help="End every cluster of yours.")
 @json_option
 def down(name: str, everything: bool, as_json: bool) -> None:
     """End a cluster, detached or not: all its agents, by pid. Exit code 1 when it is not running."""
-    cluster_state.directory_of(name)  # refuses a name that is none
+    cluster_state.sweep()
     found = [state for state in cluster_state.clusters() if everything or state.name == name]
     ended = {state.name: end_cluster(state) for state in found}
     if as_json:
         print_json([{"cluster": each, "agents_ended": number} for each, number in ended.items()])
     else:
         for each, number in ended.items():
-            click.echo(f"cluster {each}: {text.count(number, 'agent')} ended")
+            what = f"{text.count(number, 'agent')} ended" if number else "its agents had ended already"
+            click.echo(f"cluster {each}: {what}")
+        if everything and not ended:
+            click.echo("no cluster is running")
     if not ended and not everything:
         raise click.ClickException(f"no cluster {name} is running; `moot cluster status` lists those that are")

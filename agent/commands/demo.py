@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from moot.agent.cluster import stop_signals
 from moot.agent.console import json_option
 from moot.agent.demo import Demo, DemoFailed
+from moot.agent.interrupts import caught
 
 
 @click.command("demo")
@@ -25,9 +25,9 @@ def command(as_json: bool) -> None:
         click.echo(line)
         sys.stdout.flush()
 
-    demo = Demo(tell=(lambda _line: None) if as_json else tell, serf=shutil.which("serf"))
     reason = ""
-    with stop_signals():
+    with caught() as interrupts:
+        demo = Demo(tell=(lambda _line: None) if as_json else tell, serf=shutil.which("serf"), interrupts=interrupts)
         try:
             demo.run()
         except DemoFailed as failure:

@@ -1,5 +1,6 @@
 """The local cluster runner: its notes, its processes, and that nobody survives it."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,22 +15,17 @@ from typing import Any
 
 import pytest
 
-from moot.agent import cluster_state
-from moot.agent.cluster import NETWORKS, Wish, agreeing, alive_everywhere, places
+from moot.agent import cli, cluster_state
+from moot.agent import cluster as runner
+from moot.agent.cluster import NETWORKS, PORTS, Place, Wish, agreeing, alive_everywhere, find_places
 from moot.agent.cluster_state import ClusterState, Node
+from moot.agent.commands.cluster import report
 from moot.agent.processes import Process, end_all, identify, started_at
 from moot.gossip.errors import ConfigError
 from tests.cli.running import MOOT, moot, running, until
 
+pytestmark = pytest.mark.usefixtures("own_runtime_dir")
 NODE = Node(name="a-1", member="a-1.global", gossip="127.1.1.1:1", http="127.1.1.1:2", process=Process(1, 0))
-
-
-@pytest.fixture(autouse=True)
-def own_runtime_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Clusters of a test are seen by that test only; what it leaves running is ended."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    yield
-    moot("cluster", "down", "--all")
 
 
 def state(**changes: Any) -> ClusterState:  # noqa: ANN401
@@ -74,48 +70,95 @@ def test_a_process_that_ignores_sigterm_or_is_stopped_ends_all_the_same() -> Non
 # notes
 
 
-def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
-    cluster_state.create("a", {})
-    saved = state(supervisor=Process(2, 1))
+def test_what_is_saved_is_loaded_again() -> None:
+    begun = cluster_state.create(state(supervisor=identify(os.getpid()), nodes=()), {})
+    assert cluster_state.load("a") == begun
+    saved = state(supervisor=Process(2, 1), ready=True)
     cluster_state.save(saved)
     assert cluster_state.load("a") == saved
     assert cluster_state.clusters() == [saved]
 
 
-def test_notes_are_private_because_the_key_is_in_them(tmp_path: Path) -> None:
-    directory = cluster_state.create("a", {"server": {"encrypt": "secret"}})
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert stat.S_IMODE((directory / "agent.json").stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "moot").stat().st_mode) == 0o700
+def test_notes_are_private_because_the_key_is_in_them(own_runtime_dir: Path) -> None:
+    cluster_state.create(state(), {"server": {"encrypt": "secret"}})
+    assert stat.S_IMODE(own_runtime_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE((own_runtime_dir / "a").stat().st_mode) == 0o700
+    assert stat.S_IMODE((own_runtime_dir / "a" / "agent.json").stat().st_mode) == 0o600
 
 
-def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "moot").mkdir()
-    (tmp_path / "moot").chmod(0o777)
+def test_a_directory_that_others_can_write_to_is_refused(own_runtime_dir: Path) -> None:
+    own_runtime_dir.mkdir()
+    own_runtime_dir.chmod(0o777)
     with pytest.raises(ConfigError, match="must be a directory of yours with mode 0700"):
         cluster_state.runtime_dir()
 
 
 def test_notes_that_cannot_be_read_count_as_none() -> None:
-    directory = cluster_state.create("a", {})
+    cluster_state.create(state(), {})
     for text in ("", "{", "[]", '{"name": "a"}'):
-        (directory / "state.json").write_text(text)
+        (cluster_state.directory_of("a") / "state.json").write_text(text)
         assert cluster_state.load("a") is None
     assert cluster_state.clusters() == []
 
 
-def test_the_notes_of_a_dead_cluster_are_replaced_those_of_a_running_one_are_not() -> None:
-    cluster_state.create("a", {})
-    cluster_state.save(state())
-    cluster_state.create("a", {})
-    sleeper = subprocess.Popen(["sleep", "60"])
-    try:
-        cluster_state.save(state(nodes=(dataclasses.replace(NODE, process=identify(sleeper.pid)),)))
-        with pytest.raises(ConfigError, match=r"cluster a is running \(1 agent\)"):
-            cluster_state.create("a", {})
-    finally:
-        sleeper.kill()
-        sleeper.wait()
+@pytest.fixture
+def sleeper() -> Iterator[Process]:
+    """A process that runs until the end of the test."""
+    child = subprocess.Popen(["sleep", "60"])
+    yield identify(child.pid)
+    child.kill()
+    child.wait()
+
+
+def test_the_notes_of_a_dead_cluster_are_replaced_those_of_a_running_one_are_not(sleeper: Process) -> None:
+    cluster_state.create(state(), {})
+    cluster_state.create(state(), {})
+    running_node = dataclasses.replace(NODE, process=sleeper)
+    for alive, agents in (
+        (state(nodes=(running_node,)), "1 agent"),
+        (state(supervisor=sleeper, nodes=()), "0 agents"),
+    ):
+        cluster_state.create(state(), {})
+        cluster_state.save(alive)
+        with pytest.raises(ConfigError, match=rf"cluster a is running \({agents}\)"):
+            cluster_state.create(state(), {})
+        cluster_state.remove_dead("a")
+        assert cluster_state.load("a") == alive
+        cluster_state.remove("a")
+        assert cluster_state.load("a") is None
+
+
+def test_a_numbered_cluster_takes_the_first_free_name(sleeper: Process) -> None:
+    mine = state(supervisor=sleeper, nodes=())
+    names = [cluster_state.create(mine, {}, numbered=True).name for _ in range(3)]
+    assert names == ["a", "a-2", "a-3"]
+    cluster_state.remove("a-2")
+    assert cluster_state.create(mine, {}, numbered=True).name == "a-2"
+
+
+def test_what_killed_supervisors_left_is_swept_and_nothing_else(own_runtime_dir: Path, sleeper: Process) -> None:
+    dead = Process(1, 0)
+    for name, supervisor, process in (
+        ("abandoned", dead, dead),
+        ("detached", None, dead),
+        ("ending", dead, sleeper),
+        ("starting", sleeper, dead),
+    ):
+        node = dataclasses.replace(NODE, process=process)
+        cluster_state.create(state(name=name), {})
+        cluster_state.save(state(name=name, supervisor=supervisor, nodes=(node,)))
+    (own_runtime_dir / "half-removed").mkdir()
+    (own_runtime_dir / "half-removed" / "agent.json").touch()
+    cluster_state.sweep()
+    assert sorted(path.name for path in own_runtime_dir.iterdir()) == ["detached", "ending", "starting"]
+
+
+def test_only_one_at_a_time_changes_notes() -> None:
+    short = cluster_state.exclusive(patience=0.05)
+    with cluster_state.exclusive(), pytest.raises(ConfigError, match="try again"):
+        short.__enter__()
+    with cluster_state.exclusive(patience=0.05):
+        pass
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-a", "a" * 41, "ä"])
@@ -127,32 +170,80 @@ def test_a_name_that_could_be_another_path_is_refused(name: str) -> None:
 # places and views
 
 
+@contextlib.contextmanager
+def places(wish: Wish) -> Iterator[list[Place]]:
+    """Places that are claimed during the block."""
+    found, claim = find_places(wish)
+    with claim or contextlib.nullcontext():
+        yield found
+
+
+def network_of(found: list[Place]) -> str:
+    (network,) = {place.host.rpartition(".")[0] for place in found}
+    return network
+
+
 def test_addresses_in_use_are_passed_over_as_a_whole() -> None:
-    first = places(Wish(count=3))
+    with places(Wish(count=3)) as first:
+        pass
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind((first[1].host, first[1].serf))
-        second = places(Wish(count=3))
-    networks = [place.host.rpartition(".")[0] for place in second]
-    assert set(networks) == {networks[0]}
-    assert NETWORKS.index(networks[0]) > NETWORKS.index(first[0].host.rpartition(".")[0])
+        with places(Wish(count=3)) as second:
+            assert NETWORKS.index(network_of(second)) > NETWORKS.index(network_of(first))
+
+
+def test_clusters_that_start_at_once_get_networks_of_their_own() -> None:
+    with places(Wish(count=3)) as first, places(Wish(count=3)) as second:
+        assert network_of(first) != network_of(second)
+
+
+def test_ports_that_are_taken_on_all_addresses_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as everywhere:
+        everywhere.bind(("0.0.0.0", 0))
+        port = everywhere.getsockname()[1]
+        monkeypatch.setattr(runner, "PORTS", ((port - 2, port - 1, port), PORTS[1]))
+        with places(Wish(count=2)) as found:
+            assert [(place.http, place.rpc, place.serf) for place in found] == [PORTS[1]] * 2
+        monkeypatch.setattr(runner, "PORTS", ((port - 2, port - 1, port),))
+        with pytest.raises(ConfigError, match="try --base-port"):
+            find_places(Wish(count=2))
 
 
 def test_a_base_port_puts_all_on_one_address() -> None:
-    found = places(Wish(count=2, name="x", base_port=23000))
-    assert [(place.name, place.host, place.http, place.rpc, place.serf) for place in found] == [
-        ("x-1", "127.0.0.1", 23000, 23001, 23002),
-        ("x-2", "127.0.0.1", 23003, 23004, 23005),
-    ]
+    with places(Wish(count=2, name="x", base_port=23000)) as found:
+        assert [(place.name, place.host, place.http, place.rpc, place.serf) for place in found] == [
+            ("x-1", "127.0.0.1", 23000, 23001, 23002),
+            ("x-2", "127.0.0.1", 23003, 23004, 23005),
+        ]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 23003))
         with pytest.raises(ConfigError, match="ports 23003 to 23005 are not all free"):
-            places(Wish(count=2, base_port=23000))
+            find_places(Wish(count=2, base_port=23000))
 
 
-@pytest.mark.parametrize("base_port", [80, 65535])
-def test_a_base_port_without_room_is_refused(base_port: int) -> None:
-    with pytest.raises(ConfigError, match="--base-port must be from 1024 to"):
-        places(Wish(count=2, base_port=base_port))
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["up", "2", "--base-port", "4"], "'--base-port': 4 is not in the range"),
+        (["up", "2", "--base-port", "65530"], "'--base-port': 2 agents need it to be at most 65529"),
+        (["up", "2", "--timeout", "0"], "'--timeout': 0.0 is not in the range"),
+        (["up", "2", "--name", "../x"], "'--name': '../x' is no cluster name"),
+        (["status", "--name", "../x"], "'--name': '../x' is no cluster name"),
+        (["down", "--name", "../x"], "'--name': '../x' is no cluster name"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["cluster", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_no_escape_sequence_of_a_name_reaches_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[31mred"
+    before = report([NODE], {"a-1": {name: "alive"}}, {})
+    report([NODE], {"a-1": {name: "failed"}}, before)
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "\\x1b[31mred: failed (seen by 1 of 1)" in said
 
 
 def test_agreement_counts_only_agents_that_answer_and_see_it() -> None:
@@ -190,6 +281,10 @@ def test_a_detached_cluster_is_up_shown_and_ended_by_three_commands() -> None:
     members = json.loads(moot("members", "--json", "--address", described["agents"][2]["http"]).stdout)["members"]
     assert [member["Tags"]["rack"] for member in members] == ["7", "7", "7"]
 
+    nobody = moot("members", "--status", "failed", "--address", described["agents"][0]["http"]).stdout.splitlines()
+    assert nobody[0].endswith("sees no such member")
+    assert nobody[1].split() == ["Name", "Address", "Status", "Build", "Datacenter", "Region"]
+
     second = moot("cluster", "up", "1", "--detach", "--name", "x")
     assert second.returncode == 1
     assert "cluster x is running (3 agents); `moot cluster down --name x` ends it" in second.stderr
@@ -211,47 +306,6 @@ def test_two_clusters_live_side_by_side_and_do_not_meet() -> None:
     ended = json.loads(moot("cluster", "down", "--all", "--json").stdout)
     assert ended == [{"cluster": "x", "agents_ended": 2}, {"cluster": "y", "agents_ended": 2}]
     assert not any(map(running, pids_of(first) + pids_of(second)))
-
-
-def attached(*arguments: str) -> tuple["subprocess.Popen[str]", dict[str, Any]]:
-    """A cluster that stays with its supervisor, and what it said when it was ready."""
-    command = [*MOOT, "cluster", "up", "3", "--json", *arguments]
-    supervisor = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert supervisor.stdout is not None
-    return supervisor, json.loads(supervisor.stdout.readline())
-
-
-@pytest.mark.live
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_the_supervisor_ends_all_agents_and_forgets_the_cluster(number: signal.Signals) -> None:
-    supervisor, described = attached()
-    assert all(map(running, pids_of(described)))
-    supervisor.send_signal(number)
-    supervisor.communicate(timeout=30)
-    assert supervisor.returncode == 0
-    assert not any(map(running, pids_of(described)))
-    assert cluster_state.clusters() == []
-
-
-@pytest.mark.live
-def test_no_agent_survives_a_killed_supervisor() -> None:
-    supervisor, described = attached()
-    supervisor.kill()
-    supervisor.communicate()
-    until(lambda: not any(map(running, pids_of(described))), "the end of all agents")
-    assert moot("cluster", "status", "--name", "moot").returncode == 1
-    again, described = attached()
-    again.terminate()
-    again.communicate(timeout=30)
-    assert not any(map(running, pids_of(described)))
-
-
-@pytest.mark.live
-def test_an_attached_cluster_can_be_ended_from_elsewhere() -> None:
-    supervisor, described = attached()
-    assert moot("cluster", "down").stdout == "cluster moot: 3 agents ended\n"
-    supervisor.communicate(timeout=30)
-    assert not any(map(running, pids_of(described)))
 
 
 @pytest.mark.live
@@ -279,14 +333,14 @@ def test_without_a_terminal_changes_are_told_line_by_line() -> None:
 
 
 @pytest.mark.live
-def test_an_agent_that_cannot_start_ends_the_cluster_with_its_last_words(tmp_path: Path) -> None:
+def test_an_agent_that_cannot_start_ends_the_cluster_with_its_last_words(own_runtime_dir: Path) -> None:
     tags = [part for number in range(30) for part in ("--tag", f"long-{number}={'x' * 30}")]
     done = moot("cluster", "up", "2", *tags)
     assert done.returncode == 1
     assert re.search("agent moot-[12] ended with exit code 1:", done.stderr)
     assert "exceeds limit of 512 bytes" in done.stderr
     assert cluster_state.clusters() == []
-    assert not (tmp_path / "moot" / "moot").exists()
+    assert list(own_runtime_dir.iterdir()) == []
 
 
 @pytest.mark.live
