@@ -1,6 +1,7 @@
 """Event handlers: what scripts are told, what becomes of what they say, and that none of them can hold us up."""
 
 import io
+import json
 import os
 import shlex
 import signal
@@ -17,9 +18,11 @@ from moot.agent.event_filter import parse_event_filters
 from moot.agent.handlers import RUNNING_MAX, Handler, Handlers, environment, parse_handler, payload
 from moot.agent.logs import Logs
 from moot.agent.scripts import OUTPUT_MAX
+from moot.gossip.config import LOCAL
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.net.feed import EventFeed
+from moot.gossip.net.node import Node, NodeSettings
 from moot.gossip.record import Address
 from moot.gossip.serf.coalesce import Coalescer, MemberEvents
 from moot.gossip.serf.events import MemberChange, MemberEvent, QueryReceived, UserEventReceived
@@ -27,6 +30,7 @@ from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.messages import Query, UserEvent
 from moot.gossip.serf.tags import encode_tags
 from moot.gossip.swim.member import Member, Status
+from tests.support.processes import Net, lab
 
 SOON = 20.0
 """Seconds within which a script surely runs."""
@@ -470,3 +474,61 @@ def test_handlers_are_listed_as_in_serfs_statistics() -> None:
     chosen: list[Handler] = [parse_handler(spec) for spec in ("./all", "member-join,user:deploy=./run")]
     listing = Handlers("me", Desk.__new__(Desk), delivery, log, chosen).listing()
     assert listing == {"*:": "./all", "member-join:": "./run", "user:deploy": "./run"}
+
+
+# ---- as the real agent runs them
+
+RECORD = """
+{ env | grep -a ^SERF_ | grep -v ^SERF_RPC | sort; echo --; cat; echo --; pwd; } >$D/$SERF_SELF_NAME.$SERF_EVENT.tmp
+mv $D/$SERF_SELF_NAME.$SERF_EVENT.tmp $D/$SERF_SELF_NAME.$SERF_EVENT
+echo said; echo complained >&2
+"""
+"""Writes down all that a script is told, under a name that says by whom, and says something itself."""
+TAGS = {"role": "w\teb", "a-b.c": "1", "ü": "2"}
+
+
+@pytest.mark.live
+@pytest.mark.peer
+async def test_a_script_is_told_the_same_by_us_and_by_a_real_agent(
+    serf_binary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("D", str(tmp_path))
+    kinds = ("member-failed", "user", "query")
+    specs = [f"{kind}={RECORD}" for kind in kinds]
+
+    def told(agent: str, kind: str) -> str:
+        """What an agent told its script, its own name taken out, a member's tags in order."""
+        lines = (tmp_path / f"{agent}.{kind}").read_text().replace(agent, "SELF").splitlines()
+        return "\n".join(
+            "\t".join([*line.split("\t")[:-1], ",".join(sorted(line.split("\t")[-1].split(",")))]) for line in lines
+        )
+
+    with lab(serf_binary) as running:
+        options = [
+            *(f"-event-handler={spec}" for spec in specs),
+            *(f"-tag={key}={value}" for key, value in TAGS.items()),
+        ]
+        theirs = running.serf("theirs", *options)
+        gone = running.serf("gone", *(f"-tag={key}={value}" for key, value in TAGS.items()))
+        settings = NodeSettings(name="ours", bind_host=Net().host(), tags=TAGS, swim=LOCAL)
+        async with trio.open_nursery() as nursery:
+            node = Node(settings)
+            log = Logs(level="info", as_json=False, stream=io.StringIO()).logger("x")
+            delivery = Delivery(node, Coalescer(), log)
+            ours = Handlers("ours", node, delivery, log, [parse_handler(spec) for spec in specs])
+            for part in (delivery, ours, node):
+                await nursery.start(part.run)
+            assert [outcome.error for outcome in await node.join([f"{theirs.host}:7946", f"{gone.host}:7946"])] == [
+                None
+            ] * 2
+            await until(lambda: len(node.members()) == 3)
+            gone.kill()
+            with trio.fail_after(SOON):
+                done = await trio.to_thread.run_sync(theirs.call, "query", "-format=json", "load", "pay\nload")
+            await trio.to_thread.run_sync(theirs.call, "event", "deploy", "v2")
+            await until(
+                lambda: all((tmp_path / f"{who}.{kind}").exists() for who in ("ours", "theirs") for kind in kinds)
+            )
+            nursery.cancel_scope.cancel()
+    assert {kind: told("ours", kind) for kind in kinds} == {kind: told("theirs", kind) for kind in kinds}
+    assert json.loads(done.stdout)["Responses"] == dict.fromkeys(("ours", "theirs"), "said\ncomplained\n")
