@@ -196,11 +196,13 @@ class Agent:
     # events, signals
 
     async def _write_events(self, events: trio.MemoryReceiveChannel[object]) -> None:
-        event_log = EventLog(self.logs.logger("serf"), own_name=self.settings.gossip_name)
+        log = self.logs.logger("serf")
+        event_log = EventLog(log, own_name=self.settings.gossip_name)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(event_log.report_refused, self.node.counters)
             async for event in events:
                 event_log(event)
+                self.backend.operations.hear(event, log)
 
     async def _obey_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         leaving = False

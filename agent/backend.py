@@ -10,7 +10,8 @@ from dataclasses import fields
 import trio
 
 from moot import __version__
-from moot.agent.config import Settings
+from moot.agent.config import NOMAD_TAGS, Settings
+from moot.agent.pool_backend import PoolBackend
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CommandError
 from moot.gossip.net.node import Node
@@ -40,6 +41,7 @@ class AgentBackend:
         self.http_told: Address | None = None
         """Where others find it."""
         self.response_headers = configured_headers(settings.response_headers)
+        self.operations = PoolBackend(node, NOMAD_TAGS if settings.pool == "nomad" else ())
         self.identity = Identity(
             node_name=settings.name,
             gossip_name=settings.gossip_name,

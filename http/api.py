@@ -4,6 +4,7 @@ from moot.http.backend import Backend
 from moot.http.counters import HttpCounters
 from moot.http.moot_api import MootApi
 from moot.http.nomad import LEADER_WAIT, NomadApi
+from moot.http.pool_api import PoolApi
 from moot.http.routes import Router
 
 
@@ -14,4 +15,4 @@ def build_api(backend: Backend, *, counters: HttpCounters, leader_wait: float = 
     leader.
     """
     nomad, ours = NomadApi(backend, leader_wait=leader_wait), MootApi(backend, counters)
-    return Router(backend, [*nomad.routes(), *ours.routes()])
+    return Router(backend, [*nomad.routes(), *ours.routes(), *PoolApi(backend).routes()])

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from moot.gossip.serf.members import SerfMember
 from moot.http.exchange import Headers
+from moot.http.pool import PoolOperations
 
 Pool = Literal["nomad", "serf"]
 """The agent's personality in the pool: Nomad's names, tags and merge check, or those of a plain serf agent."""
@@ -17,6 +18,10 @@ Pool = Literal["nomad", "serf"]
 
 class BackendError(Exception):
     """An operation failed; the text is what the caller of the API reads (status 500)."""
+
+
+class Unacceptable(BackendError):
+    """What was asked for cannot be, whoever asks; nothing was done (status 400)."""
 
 
 class PoolClosed(BackendError):
@@ -96,6 +101,11 @@ class Backend(Protocol):
     @property
     def client(self) -> ClientRole | None:
         """The client role, None without it."""
+        ...
+
+    @property
+    def operations(self) -> PoolOperations:
+        """Events, queries, keys, tags, coordinates. Asked for only on an agent that is in the pool."""
         ...
 
     @property

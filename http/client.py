@@ -1,18 +1,24 @@
 """The client of the API that CLI, cluster runner and tests use: synchronous, standard library only.
 
-It speaks to any agent with Nomad's API; `agent` and `leave` are of this product's own.
+It speaks to any agent with Nomad's API; what is about `/v1/moot/` is of this product's own.
 """
 
 import http.client
 import json
 import socket
 import ssl
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 DEFAULT_URL = "http://127.0.0.1:4646"
 DEFAULT_PORT = 4646
+QUERY_SLACK = 20.0
+"""Seconds that a query's answer may be late before the agent counts as gone."""
+KEYS_TIMEOUT = 300.0
+"""Seconds that a key operation may take: it is asked up to six times, and each time waits for all members."""
 
 
 class ApiError(Exception):
@@ -38,6 +44,18 @@ class Unreachable(ApiError):
             "--address URL or MOOT_ADDR.",
         )
         self.url = url
+
+
+class KeysRefused(ApiError):
+    """A key operation would cut members off, and was not done.
+
+    `blockers` have `name`, `status` and `reason`; `hints` say how to go on.
+    """
+
+    def __init__(self, answer: Mapping[str, Any], body: str) -> None:
+        super().__init__(409, body, str(answer.get("error", "refused")))
+        self.blockers: list[dict[str, str]] = list(answer.get("blockers", ()))
+        self.hints: list[str] = list(answer.get("hints", ()))
 
 
 class ApiClient:
@@ -114,31 +132,142 @@ class ApiClient:
         """Make the agent leave the pool gracefully and end; returns when the pool has heard it."""
         self.request("PUT", "/v1/moot/leave", [], timeout)
 
+    def event(self, name: str, payload: bytes = b"", *, coalesce: bool = False) -> None:
+        """Send a user event to the pool."""
+        wish = {"name": name, "payload": _base64(payload), "coalesce": coalesce}
+        self.request("PUT", "/v1/moot/event", body=wish)
+
+    def query(
+        self,
+        name: str,
+        payload: bytes = b"",
+        *,
+        nodes: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        ack: bool = True,
+        relay_factor: int = 0,
+        timeout: float = 0.0,
+    ) -> Generator[dict[str, Any], None, None]:
+        """Ask the pool, and give its replies as they come; a call that fails raises at the first of them.
+
+        Every item has a `type`: first `asked` (`timeout` says for how many seconds), then `ack` (`from`) and
+        `response` (`from`, `payload` as base64, and `text` if it is some), at the end `done` (`acks`, `responses`).
+        Closing the generator (`contextlib.closing`) drops the query. `timeout` is seconds, 0 the pool's default.
+        """
+        wish = {
+            "name": name,
+            "payload": _base64(payload),
+            "nodes": list(nodes),
+            "tags": dict(tags or {}),
+            "ack": ack,
+            "relay_factor": relay_factor,
+            "timeout": timeout,
+        }
+        return self._lines("/v1/moot/query", wish)
+
+    def keys(self, *, show: bool = False) -> dict[str, Any]:
+        """Who holds which key: `asked`, `keys` (by id, with `show` also the keys themselves), `members`."""
+        return self._object("GET", "/v1/moot/keys", [("show", "1")] if show else [], KEYS_TIMEOUT)
+
+    def change_keys(self, operation: str, key: str, *, force: bool = False) -> dict[str, Any]:
+        """`operation` is install, use or remove, `key` base64 or an id. Raises KeysRefused."""
+        try:
+            path, wish = f"/v1/moot/keys/{operation}", {"key": key, "force": force}
+            return self._object("PUT", path, timeout=KEYS_TIMEOUT, body=wish)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            raise KeysRefused(self._line(error.body), error.body) from None
+
+    def tags(self) -> dict[str, Any]:
+        """`name` of the agent, and its `tags`."""
+        return self._object("GET", "/v1/moot/tags")
+
+    def change_tags(self, changed: Mapping[str, str], deleted: Sequence[str] = ()) -> dict[str, Any]:
+        """Announce other tags; `name` and all `tags` as they are then."""
+        return self._object("PUT", "/v1/moot/tags", body={"set": dict(changed), "delete": list(deleted)})
+
+    def round_trip(self, start: str, end: str = "") -> dict[str, Any]:
+        """Estimated round trip time between two members: `from`, `to` (the agent asked unless given), `seconds`."""
+        return self._object("GET", "/v1/moot/rtt", [("from", start), *([("to", end)] if end else [])])
+
+    def flaps(self) -> dict[str, int]:
+        """Members that came back soon after they had failed, and how often."""
+        return {str(name): int(number) for name, number in self._object("GET", "/v1/moot/flaps")["flaps"].items()}
+
     def request(
-        self, method: str, path: str, query: Sequence[tuple[str, str]] = (), timeout: float | None = None
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        timeout: float | None = None,
+        body: object = None,
     ) -> bytes:
         """One call; the body of its answer. `path` starts with `/` and may hold any text.
 
-        Raises ApiError for every status but 200, Unreachable when there was no answer.
+        `body` is sent as JSON unless it is None. Raises ApiError for every status but 200, Unreachable when there
+        was no answer.
         """
+        with closing(self._connect(self.timeout if timeout is None else timeout)) as connection:
+            try:
+                return self._ask(connection, method, path, query, body).read()
+            except (OSError, http.client.HTTPException) as error:
+                raise Unreachable(self.url, _why(error)) from error
+
+    def _ask(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        body: object = None,
+    ) -> http.client.HTTPResponse:
+        """The answer, its body not read yet. Raises ApiError, OSError, HTTPException."""
         target = self._prefix + quote(path, safe="/", errors="surrogateescape")
         if query:
             target += "?" + urlencode(query, errors="surrogateescape")
         headers = {"Accept": "application/json", "User-Agent": "moot"}
         if self._token:
             headers["X-Nomad-Token"] = self._token
-        connection = self._connect(self.timeout if timeout is None else timeout)
+        content = None if body is None else json.dumps(body).encode()
+        connection.request(method, target, content, headers)
+        answer = connection.getresponse()
+        if answer.status == 200:
+            return answer
+        words = answer.read().decode("utf-8", "replace")
+        if answer.status == 404 and not words and path.startswith("/v1/moot/"):
+            raise ApiError(404, words, f"what answers at {self.url} is no agent of moot, or an older one: no {path}")
+        raise ApiError(answer.status, words)
+
+    def _lines(self, path: str, wish: object) -> Generator[dict[str, Any], None, None]:
+        """The objects of a streamed answer, as they come."""
+        with closing(self._connect(self.timeout)) as connection:
+            try:
+                connection.connect()
+                link = connection.sock
+                answer = self._ask(connection, "PUT", path, body=wish)
+                for raw in iter(answer.readline, b""):
+                    line = self._line(raw)
+                    kind = line.get("type")
+                    if kind == "error":
+                        raise ApiError(200, "", str(line.get("error")))
+                    if kind == "asked":
+                        link.settimeout(float(line["timeout"]) + QUERY_SLACK)
+                    yield line
+                    if kind == "done":
+                        return
+            except (OSError, http.client.HTTPException) as error:
+                raise Unreachable(self.url, _why(error)) from error
+        raise Unreachable(self.url, "its answer broke off")
+
+    def _line(self, raw: str | bytes) -> dict[str, Any]:
         try:
-            connection.request(method, target, headers=headers)
-            answer = connection.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(self.url, _why(error)) from error
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise ApiError(answer.status, body.decode("utf-8", "replace"))
-        return body
+            line = json.loads(raw)
+        except ValueError:
+            line = None
+        if not isinstance(line, dict):
+            raise ApiError(200, str(raw)[:200], self._not_an_agent())
+        return line
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         if not self._tls:
@@ -147,18 +276,28 @@ class ApiClient:
         return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
 
     def _call(
-        self, method: str, path: str, query: Sequence[tuple[str, str]] = (), timeout: float | None = None
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        timeout: float | None = None,
+        body: object = None,
     ) -> object:
-        body = self.request(method, path, query, timeout)
+        answer = self.request(method, path, query, timeout, body)
         try:
-            return json.loads(body)
+            return json.loads(answer)
         except ValueError as error:
-            raise ApiError(200, body[:200].decode("utf-8", "replace"), self._not_an_agent()) from error
+            raise ApiError(200, answer[:200].decode("utf-8", "replace"), self._not_an_agent()) from error
 
     def _object(
-        self, method: str, path: str, query: Sequence[tuple[str, str]] = (), timeout: float | None = None
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        timeout: float | None = None,
+        body: object = None,
     ) -> dict[str, Any]:
-        answer = self._call(method, path, query, timeout)
+        answer = self._call(method, path, query, timeout, body)
         if not isinstance(answer, dict):
             raise ApiError(200, json.dumps(answer)[:200], self._not_an_agent())
         return answer
@@ -171,6 +310,10 @@ class ApiClient:
 
     def _not_an_agent(self) -> str:
         return f"what answers at {self.url} does not speak the agent's API"
+
+
+def _base64(payload: bytes) -> str:
+    return b64encode(payload).decode()
 
 
 def _why(error: Exception) -> str:

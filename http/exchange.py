@@ -10,6 +10,8 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
+LINES = b"application/x-ndjson"
+"""One JSON object per line, as they come."""
 
 VARY = (b"Vary", b"Accept-Encoding")
 """On every answer, also those that the server makes itself."""
@@ -50,30 +52,55 @@ class Request:
         return ""
 
 
+Send = Callable[[bytes], Awaitable[None]]
+"""Sends a piece of a body; waits while the client does not read, so what comes about meanwhile must wait or go."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """A body of unknown length, written while it comes about.
+
+    The server calls `write` once, and cancels it when the client hangs up or the server stops. It calls `close`
+    once and always, also when `write` was never called; it frees what feeds the stream and does not wait.
+    """
+
+    write: Callable[[Send], Awaitable[None]]
+    close: Callable[[], None]
+
+
 @dataclass(slots=True)
 class Response:
-    """One answer. The server adds Content-Length, Date and Connection itself."""
+    """One answer. The server adds Content-Length, Date and Connection itself. With a `stream`, `body` is unused."""
 
     status: int
     headers: Headers
     body: bytes = b""
+    stream: Stream | None = None
 
 
 class Reply:
     """What a handler answers, before the headers that all answers carry. May be kept and sent many times."""
 
-    __slots__ = ("_packed", "body", "content_type", "status")
+    __slots__ = ("_packed", "body", "content_type", "status", "stream")
 
     def __init__(self, body: bytes = b"", content_type: bytes = b"", status: int = 200) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
+        self.stream: Stream | None = None
         self._packed = b""
 
     @classmethod
     def text(cls, status: int, words: str) -> "Reply":
         """Plain words, without a final newline."""
         return cls(words.encode("utf-8", "replace"), TEXT, status)
+
+    @classmethod
+    def streamed(cls, stream: Stream, content_type: bytes) -> "Reply":
+        """A body that is written while it comes about. Such a reply is sent once."""
+        reply = cls(content_type=content_type)
+        reply.stream = stream
+        return reply
 
     @property
     def packed(self) -> bytes:

@@ -120,8 +120,13 @@ def _is_local_or_literal(host: str) -> bool:
 
 
 def finish(request: Request, reply: Reply, extra: Headers | None = None) -> Response:
-    """Add what every answer carries, and compress it where the client asks for that; empty ones stay empty."""
+    """Add what every answer carries, and compress it where the client asks for that; empty ones stay empty.
+
+    Streams are not compressed: each piece shall reach the client when it is sent.
+    """
     headers = [VARY, *(extra or ())]
+    if reply.stream is not None:
+        return Response(reply.status, [*headers, (b"Content-Type", reply.content_type)], stream=reply.stream)
     if not reply.body:
         return Response(reply.status, headers)
     headers.append((b"Content-Type", reply.content_type))

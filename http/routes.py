@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from moot.http.backend import Backend, BackendError
+from moot.http.backend import Backend, BackendError, Unacceptable
 from moot.http.exchange import (
     HTML,
     JSON,
@@ -56,7 +56,11 @@ class Call:
     @property
     def pretty(self) -> bool:
         """`?pretty` in any form but `pretty=0`."""
-        return "pretty" in self.query and self.query.first("pretty") != "0"
+        return self.has_flag("pretty")
+
+    def has_flag(self, name: str) -> bool:
+        """Whether a parameter is there, with any value but 0."""
+        return name in self.query and self.query.first(name) != "0"
 
     def json(self, answer: object) -> Reply:
         """The answer as JSON in the form that the request asks for."""
@@ -117,6 +121,8 @@ class Router:
             return await route.handler(self._check(route, request, query))
         except HttpError as error:
             return Reply.text(error.status, error.text)
+        except Unacceptable as error:
+            return Reply.text(400, str(error))
         except BackendError as error:
             return Reply.text(500, str(error))
 

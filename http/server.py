@@ -5,6 +5,7 @@ detector, so whatever a client does costs bounded memory and never holds the loo
 task, one request in work, and a deadline on every wait for the client.
 """
 
+import contextlib
 import email.utils
 import functools
 import math
@@ -19,7 +20,7 @@ import trio
 
 from moot.gossip.record import Address
 from moot.http.counters import HttpCounters
-from moot.http.exchange import TEXT, VARY, Application, Request, Response
+from moot.http.exchange import TEXT, VARY, Application, Request, Response, Stream
 from moot.http.faults import FaultReports
 
 RECEIVE_BYTES = 65_536
@@ -51,6 +52,8 @@ class Limits:
     linger_timeout: float = 1.0
     stop_timeout: float = 10.0
     """How long `stop` lets requests in work go on."""
+    streams_max: int = 64
+    """Streamed answers at a time: each holds a connection for as long as it pleases."""
 
 
 class HttpServer:
@@ -74,6 +77,8 @@ class HttpServer:
         self._faults = FaultReports(report)
         self.stopping = False
         self.idle: set[Connection] = set()
+        self.streams: set[trio.CancelScope] = set()
+        """One for each answer that is being streamed."""
         self._per_client: Counter[str] = Counter()
         self.open_count = 0
         self._listeners: list[trio.SocketListener] = []
@@ -108,7 +113,7 @@ class HttpServer:
             self._finished.set()
 
     async def stop(self) -> None:
-        """Stop accepting, close idle connections, let requests in work end within `stop_timeout`.
+        """Stop accepting, close idle connections, break off streams, let requests in work end in `stop_timeout`.
 
         Returns when all is closed. Not to be called from a request's own task, which it would wait for.
         """
@@ -116,6 +121,8 @@ class HttpServer:
         self._accepting.cancel()
         for connection in self.idle:
             connection.scope.cancel()
+        for scope in self.streams:
+            scope.cancel()
         if self._nursery is None:
             for listener in self._listeners:
                 await listener.aclose()
@@ -232,7 +239,15 @@ class Connection:
         server.counters.requests += 1
         self._within(math.inf)
         request = Request(head.method.decode(), head.target.decode(), list(head.headers), body, self._peer)
-        await self._send(await self._answer(request))
+        response = await self._answer(request)
+        if response.stream is None:
+            await self._send(response)
+        else:
+            try:
+                if not await self._send_stream(f"{request.method} {request.target}", response, response.stream):
+                    return False
+            finally:
+                response.stream.close()
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             return True
         if self._h11.trailing_data[0]:
@@ -304,15 +319,7 @@ class Connection:
         A long body is written from where it is: handlers keep one for many clients, and a copy for each that
         reads slowly would multiply it.
         """
-        headers = [
-            (b"Date", date_line(int(time.time()))),
-            *response.headers,
-            (b"Content-Length", b"%d" % len(response.body)),
-        ]
-        if close or self._server.stopping:
-            headers.append((b"Connection", b"close"))
-        head = h11.Response(status_code=response.status, headers=headers, reason=REASONS[response.status])
-        start = self._h11.send(head) or b""
+        start = self._head(response, (b"Content-Length", b"%d" % len(response.body)), close=close)
         body = b"" if self._bare else response.body
         if body:
             self._h11.send_with_data_passthrough(h11.Data(data=body))  # with a length given, the bytes are unchanged
@@ -321,6 +328,62 @@ class Connection:
         await self._stream.send_all(start + body[:JOINED_BYTES])
         if len(body) > JOINED_BYTES:
             await self._stream.send_all(memoryview(body)[JOINED_BYTES:])
+
+    def _head(self, response: Response, *more: tuple[bytes, bytes], close: bool = False) -> bytes:
+        headers = [(b"Date", date_line(int(time.time()))), *response.headers, *more]
+        if close or self._server.stopping:
+            headers.append((b"Connection", b"close"))
+        head = h11.Response(status_code=response.status, headers=headers, reason=REASONS[response.status])
+        return self._h11.send(head) or b""
+
+    async def _send_stream(self, what: str, response: Response, stream: Stream) -> bool:
+        """Write an answer while it comes about; False when it broke off, and the connection must end.
+
+        It goes out in chunks, so that the client can tell a whole answer from a broken one (one that speaks
+        HTTP/1.0 cannot). Each piece has `write_timeout` to be taken.
+        """
+        server = self._server
+        if server.stopping:
+            await self._send(plain_text(503, "the agent is stopping"))
+            return True
+        if len(server.streams) >= self._limits.streams_max:
+            await self._send(plain_text(503, "too many streams at once; try again when one of them is over"))
+            return True
+        is_whole = False
+        async with trio.open_nursery() as nursery:
+            server.streams.add(nursery.cancel_scope)
+            nursery.start_soon(self._watch_client, nursery.cancel_scope)
+            try:
+                with contextlib.suppress(trio.BrokenResourceError):  # the client is gone; there is nobody to tell
+                    await self._push(self._head(response))
+                    await stream.write(self._send_piece)
+                    await self._push(self._h11.send(h11.EndOfMessage()) or b"")
+                    is_whole = True
+            except Exception as error:
+                server.note_fault(what, error)
+            finally:
+                server.streams.discard(nursery.cancel_scope)
+                nursery.cancel_scope.cancel()
+        return is_whole
+
+    async def _send_piece(self, piece: bytes) -> None:
+        await self._push(self._h11.send(h11.Data(data=piece)) or b"")
+
+    async def _push(self, data: bytes) -> None:
+        self._within(self._limits.write_timeout)
+        await self._stream.send_all(data)
+        self._within(math.inf)
+
+    async def _watch_client(self, scope: trio.CancelScope) -> None:
+        """End a stream when its client hangs up. One that has sent its next request already is not watched."""
+        try:
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+        except trio.BrokenResourceError:
+            data = b""
+        if data:
+            self._h11.receive_data(bytes(data))
+        else:
+            scope.cancel()
 
     async def _refuse(self, status: int, text: str) -> None:
         """Tell the client what it did wrong, unless an answer has begun already, and end the connection."""

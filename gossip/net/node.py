@@ -19,6 +19,7 @@ from moot.gossip.net.answers import Answers, Reply
 from moot.gossip.net.feed import BUFFER, EventFeed
 from moot.gossip.net.interfaces import advertised
 from moot.gossip.net.keyring_file import KeyringFile
+from moot.gossip.net.refusals import Refusals
 from moot.gossip.net.settings import NodeSettings as NodeSettings
 from moot.gossip.net.streams import Streams
 from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
@@ -92,6 +93,7 @@ class Node:
         self.settings = settings
         self.counters = Counters()
         self._feed = EventFeed(self.counters)
+        self._refusals = Refusals(self._feed.publish)
         self._keyring = settings.keyring()
         self._codec = PacketCodec(settings.wire, self._keyring)
         self._timers = Timers()
@@ -382,6 +384,8 @@ class Node:
             opened = self._codec.open(data)
         except WireError as error:
             refused[error.kind] += 1
+            if error.kind == "no-key":
+                self._refusals.note(source)
             return
         for fault in opened.errors:
             refused[fault.kind] += 1

@@ -11,6 +11,7 @@ from moot.http.backend import AgentInfo, BackendError, Identity, JoinAttempt, Po
 from moot.http.exchange import Headers
 from moot.http.guard import configured_headers
 from moot.http.self_config import AgentSettings, build_config
+from tests.api.scripted_pool import ScriptedKeys, ScriptedPool
 
 VERSIONS = bytes((1, 5, 2, 2, 5, 4))
 
@@ -71,6 +72,7 @@ class ScriptedBackend:
     members_version: int = 0
     members_calls: int = 0
     calls: list[tuple[object, ...]] = field(default_factory=list)
+    operations: ScriptedPool = field(default_factory=lambda: ScriptedPool(ScriptedKeys.of(())))
 
     @property
     def response_headers(self) -> Headers:
