@@ -8,10 +8,12 @@ import trio
 
 from moot.agent.logs import Log
 from moot.gossip.counters import Counters
-from moot.gossip.net.feed import EventsLost
+from moot.gossip.net.feed import EventsLost, SnapshotNote
 from moot.gossip.net.streams import StreamRefused
 from moot.gossip.serf.events import (
     CommandDone,
+    ConflictVoted,
+    GivenUp,
     MemberChange,
     MemberEvent,
     MemberLeaving,
@@ -72,6 +74,9 @@ class EventLog:
             UserEventReceived: self._user_event,
             QueryReceived: self._query,
             EventsLost: self._lost,
+            SnapshotNote: self._snapshot,
+            GivenUp: self._given_up,
+            ConflictVoted: self._conflict_voted,
         }
 
     def __call__(self, event: object) -> None:
@@ -172,6 +177,19 @@ class EventLog:
 
     def _query(self, event: QueryReceived) -> None:
         self._log.debug("query", name=event.query.name, ltime=event.query.ltime, sender=event.query.source_node)
+
+    def _snapshot(self, event: SnapshotNote) -> None:
+        self._log.warn(event.text)
+
+    def _given_up(self, event: GivenUp) -> None:
+        self._log.info("member of the snapshot not seen again, no longer looked for", name=event.name)
+
+    def _conflict_voted(self, event: ConflictVoted) -> None:
+        votes = {"matching": event.matching, "responses": event.responses}
+        if event.stays:
+            self._log.warn("another member has our name; the pool means us", **votes)
+        else:
+            self._log.error("another member has our name, and the pool means it; ending", **votes)
 
     def _lost(self, event: EventsLost) -> None:
         self._log.warn("too many events at once, some are not in this log", count=event.count)

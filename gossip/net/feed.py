@@ -19,6 +19,13 @@ class EventsLost:
     count: int
 
 
+@message
+class SnapshotNote:
+    """Something about the node's snapshot that its owner should know."""
+
+    text: str
+
+
 class _Subscriber:
     def __init__(self, channel: trio.MemorySendChannel[object]) -> None:
         self.channel = channel

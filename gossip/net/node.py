@@ -16,11 +16,12 @@ import trio
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CommandError, ConfigError, NameTaken, StreamError, WireError
 from moot.gossip.net.answers import Answers, Reply
-from moot.gossip.net.feed import BUFFER, EventFeed
+from moot.gossip.net.feed import BUFFER, EventFeed, SnapshotNote
 from moot.gossip.net.interfaces import advertised
 from moot.gossip.net.keyring_file import KeyringFile
 from moot.gossip.net.refusals import Refusals
 from moot.gossip.net.settings import NodeSettings as NodeSettings
+from moot.gossip.net.snapshotter import Snapshotter
 from moot.gossip.net.streams import Streams
 from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
 from moot.gossip.net.timers import Timers
@@ -32,6 +33,7 @@ from moot.gossip.serf.core import Serf
 from moot.gossip.serf.events import (
     CommandDone,
     ConflictVoted,
+    GivenUp,
     JoinDone,
     KeysDone,
     QueryAcked,
@@ -102,6 +104,7 @@ class Node:
         self._waiters: dict[Ticket, _Waiter] = {}
         self._asking: dict[Ticket, trio.MemorySendChannel[Reply]] = {}
         self._name_taken = False
+        self._snapshotter = _snapshotter_of(settings, self._feed.publish)
         self._last_ticket = 0
         self._now = 0.0
         self._running = False
@@ -206,6 +209,8 @@ class Node:
 
     async def leave(self) -> None:
         """Leave the pool. Afterwards the node still answers until `run` is cancelled."""
+        if self._snapshotter is not None and self.state is SerfState.ALIVE:
+            await self._snapshotter.leave()
         await self._finish(self.serf.leave)
 
     async def force_leave(self, name: str, *, prune: bool = False) -> None:
@@ -315,8 +320,14 @@ class Node:
         if self._transport is not None:
             raise CommandError("a node runs once")
         transport = self._transport = Transport.bind(self.settings.bind_host, self.settings.bind_port, self.counters)
+        snapshotter = self._snapshotter
         try:
             serf = self._serf = self._make_core(transport)
+            if snapshotter is not None:
+                await snapshotter.open()
+                snapshotter.clocks = lambda: serf.clocks
+                was = snapshotter.restored
+                serf.restore(was.clock, was.event_clock, was.query_clock)
             self._streams = Streams(
                 transport,
                 wire=self.settings.wire,
@@ -328,6 +339,9 @@ class Node:
             async with trio.open_nursery() as self._nursery:
                 self._running = True
                 self._drive(serf.start)
+                if snapshotter is not None:
+                    self._drive(serf.rejoin, snapshotter.restored.alive, snapshotter.restored.failed)
+                    self._nursery.start_soon(snapshotter.run)
                 self._nursery.start_soon(transport.receive_packets, self._on_packet)
                 self._nursery.start_soon(transport.accept_streams, self._serve, self._nursery)
                 self._nursery.start_soon(self._timers.run, self._on_timer, self._catch_up)
@@ -336,6 +350,8 @@ class Node:
             self._running = False
             transport.close()
             self._feed.close()
+            if snapshotter is not None:
+                snapshotter.close()
             for channel in self._asking.values():
                 channel.close()
             for waiter in self._waiters.values():
@@ -448,6 +464,11 @@ class Node:
             if waiter is not None:
                 waiter.end = event
                 waiter.ended.set()
+        if self._snapshotter is not None:
+            if isinstance(event, GivenUp):
+                self._snapshotter.forget(event.name)
+            else:
+                self._snapshotter.record(event)
         self._feed.publish(event)
         if isinstance(event, ConflictVoted) and not event.stays:
             self._name_taken = True
@@ -461,3 +482,13 @@ class Node:
             channel.close()
         else:
             channel.send_nowait(event)
+
+
+def _snapshotter_of(settings: NodeSettings, publish: Callable[[object], None]) -> Snapshotter | None:
+    if settings.snapshot is None:
+        return None
+    return Snapshotter(
+        settings.snapshot,
+        rejoin_after_leave=settings.rejoin_after_leave,
+        report=lambda text: publish(SnapshotNote(text)),
+    )

@@ -31,6 +31,10 @@ class NodeSettings:
     """Primary first; empty is no encryption."""
     keyring_file: Path | None = None
     """Where the keys are kept. What it holds counts; while it is missing it is made with `keys`."""
+    snapshot: Path | None = None
+    """Where it is noted who is in the pool, so that a restart finds back to it. Serf's format."""
+    rejoin_after_leave: bool = False
+    """Find back even after a leave."""
     versions: bytes = VERSIONS
     guard: MergeGuard | None = None
     seed: int | None = None

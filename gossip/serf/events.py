@@ -46,6 +46,13 @@ class MemberLeaving:
 
 
 @message
+class GivenUp:
+    """A member that a snapshot named has not shown up for so long that it is not looked for any more."""
+
+    name: str
+
+
+@message
 class UserEventReceived:
     """A user event passed de-duplication."""
 
@@ -123,6 +130,7 @@ class CommandDone:
 SerfEvent: TypeAlias = (
     MemberEvent
     | MemberLeaving
+    | GivenUp
     | UserEventReceived
     | QueryReceived
     | QueryAcked

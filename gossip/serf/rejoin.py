@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from moot.gossip.record import Address, Ticket
+from moot.gossip.serf.events import GivenUp
 from moot.gossip.serf.members import SerfTable
 from moot.gossip.serf.state import State
 
@@ -43,9 +44,11 @@ class Rejoin:
 
     def look(self, now: float, alone: bool) -> None:
         """Now and then: try somebody who has not shown up again, or when we are alone several of them."""
-        if now > self._until:
-            self._sought.clear()
         sought = self._sought
+        if now > self._until:
+            for name in sought:
+                self._state.effects.notify(GivenUp(name))
+            sought.clear()
         for name in [name for name in sought if self._table.get(name) is not None]:
             del sought[name]
         if sought and self._ticket is None:

@@ -46,7 +46,7 @@ class SuspicionLifted:
 
 @message
 class SuspicionExpired:
-    """Our own suspicion of a member ran out: we are the one to declare it dead. `confirmed` others accused it, too."""
+    """Our own suspicion of a member ran out: we declare it dead. `confirmed` others accused it, too."""
 
     member: Member
     confirmed: int
