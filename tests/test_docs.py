@@ -297,13 +297,14 @@ def test_the_limits_are_those_in_the_code() -> None:
     limits, text = Limits(), HTTP.read_text()
     for words in (
         f"| {limits.connections_max}, and {limits.connections_per_client_max} from one IP |",
+        f"| queries at a time | {limits.streams_max} |",
         f"| headers of a request | {limits.header_bytes_max // 1024} KiB (",
         f"| body of a request | {limits.body_bytes_max // 1024 // 1024} MiB |",
         f"| first byte to end of headers | {limits.header_timeout:g} s |",
         f"| body | {limits.body_timeout:g} s |",
         f"| waiting for the next request | {limits.idle_timeout:g} s |",
         f"| a client that does not read its answer | {limits.write_timeout:g} s |",
-        f"| requests in work when the agent stops | {limits.stop_timeout:g} s |",
+        f"| requests in work when the agent stops | {limits.stop_timeout:g} s (",
         f"after {LEADER_WAIT:g} s",
     ):
         assert words in text
