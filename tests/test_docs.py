@@ -113,15 +113,15 @@ def flags(command: click.Command) -> set[str]:
     return shown
 
 
-def all_commands(group: click.Group) -> Iterator[click.Command]:
-    """A group's commands, and those of the groups in it."""
+def all_commands(group: click.Group, path: str = "moot") -> Iterator[tuple[str, click.Command]]:
+    """A group's commands, and those of the groups in it, by what is typed to call them."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        yield command
+        yield f"{path} {name}", command
         if isinstance(command, click.Group):
-            yield from all_commands(command)
+            yield from all_commands(command, f"{path} {name}")
 
 
 @every_page
@@ -136,7 +136,7 @@ def test_every_command_and_flag_that_is_named_exists(page: Path) -> None:
 
 @every_page
 def test_every_flag_that_stands_alone_is_one_of_some_command(page: Path) -> None:
-    known = {"--version", *(name for command in all_commands(cli) for name in flags(command))}
+    known = {"--version", *(name for _, command in all_commands(cli) for name in flags(command))}
     named = {span.split()[0].partition("=")[0] for span in spans(page.read_text()) if span.startswith("--")}
     assert named <= known
 
@@ -149,6 +149,13 @@ def test_every_command_and_every_flag_of_the_agent_is_described() -> None:
     written = set(re.findall(r"--[a-z-]+", text))
     silent = {name for name in flags(agent) if not name.startswith("--no-") and name.startswith("--")} - written
     assert silent == {"--help"} - written
+
+
+def test_what_takes_no_json_is_said() -> None:
+    (sentence,) = re.findall(r"^- \*\*`--json`\*\*.*?(?=^- )", CLI.read_text(), re.MULTILINE | re.DOTALL)
+    commands = {path: command for path, command in all_commands(cli) if not isinstance(command, click.Group)}
+    without = {" ".join(path.split()[:2]) for path, command in commands.items() if "--json" not in flags(command)}
+    assert without == set(re.findall(r"moot [a-z]+", sentence))
 
 
 def test_every_configuration_key_is_described() -> None:
