@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from moot.gossip.net.refusals import PacketRefused
+from moot.gossip.net.refusals import PeerUnreadable
 from moot.gossip.net.streams import StreamRefused
 from moot.gossip.serf.members import MemberStatus, SerfMember
 
@@ -25,8 +25,8 @@ class KeyWatch:
         """Member to the time of the last that came from it; failed members only, so it stays small."""
 
     def hear(self, event: object) -> list[SerfMember]:
-        """The failed members that this event may be about. A packet tells host and port, a connection the host."""
-        if isinstance(event, PacketRefused):
+        """The failed members that this event may be about. A connection of its own tells its host only."""
+        if isinstance(event, PeerUnreadable):
             found = [it for it in self._failed() if it.address.host == event.peer.host]
             found = [it for it in found if it.address.port == event.peer.port]
         elif isinstance(event, StreamRefused):

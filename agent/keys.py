@@ -119,7 +119,7 @@ def _decoded(given: str) -> bytes:
     try:
         return decode_key(given)
     except ValueError as error:
-        raise Unacceptable(str(error)) from None
+        raise Unacceptable(f"{error}; a key that is installed can be given by its id, 8 of 0-9 and a-f") from None
 
 
 def _named(held: KeyListing, given: str) -> bytes:

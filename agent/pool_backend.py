@@ -90,4 +90,5 @@ def _as_wish() -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        raise Unacceptable(str(error)) from error
+        hint = "; send less, or where to find the rest" if "exceeds" in str(error) else ""
+        raise Unacceptable(f"{error}{hint}") from error

@@ -1,12 +1,12 @@
 """`moot force-leave`."""
 
-import difflib
 from dataclasses import dataclass
 
 import click
 
 from moot.agent import text
 from moot.agent.console import address_option, connected, json_option, members_of, print_json, wait_until
+from moot.agent.names import complete_member, full_name
 from moot.http.client import ApiClient
 
 GONE = "gone"
@@ -26,7 +26,7 @@ class Outcome:
 
 
 @click.command("force-leave")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_member)
 @address_option
 @click.option("--prune", is_flag=True, help="Forget the member altogether.")
 @click.option("--wait", is_flag=True, help="Return when it is done, or fail after --timeout.")
@@ -61,17 +61,7 @@ def _find(client: ApiClient, name: str) -> tuple[str, str]:
     """The full gossip name and the status; a name without its region is taken when only one member has it."""
     observer, members = members_of(client)
     statuses = {member["Name"]: member["Status"] for member in members}
-    if name in statuses:
-        full = name
-    else:
-        same = [full for full in statuses if full.rpartition(".")[0] == name]
-        bare = {full.rpartition(".")[0] or full: full for full in statuses} | {full: full for full in statuses}
-        near = (bare[each] for each in difflib.get_close_matches(name, bare, n=1))
-        close = same or list(near)
-        if len(same) != 1:
-            hint = f"did you mean {' or '.join(close)}?" if close else "`moot members` lists them"
-            raise click.ClickException(text.printable(f"{observer['name']} knows no member of that name; {hint}"))
-        full = same[0]
+    full = full_name(observer["name"], statuses, name)
     if full == client.self_()["member"]["Name"]:
         raise click.ClickException(f"{text.printable(full)} is the agent you asked; use `moot leave` to let it go")
     return full, statuses[full]

@@ -23,7 +23,7 @@ from moot.agent.console import (
     print_table,
     rich_table,
 )
-from moot.http.client import ApiClient
+from moot.http.client import ApiClient, ApiError
 
 Pattern = re.Pattern[str]
 
@@ -78,7 +78,7 @@ def _tag_expressions(
     multiple=True,
     help="Only members whose tag matches; repeatable.",
 )
-@click.option("--detailed", is_flag=True, help="Show versions and all tags.")
+@click.option("--detailed", is_flag=True, help="Show versions, flaps and all tags.")
 @click.option("--watch", is_flag=True, help="Stay, and show changes as they come (Ctrl-C ends it).")
 @json_option
 def command(
@@ -106,7 +106,8 @@ def command(
     def ask(client: ApiClient) -> Answer:
         observer, members = members_of(client)
         servers = all((member["Tags"] or {}).get("role") == "nomad" for member in members)
-        return Answer(observer, [member for member in members if wanted(member)], servers)
+        found = [member for member in members if wanted(member)]
+        return Answer(observer, _with_flaps(client, found) if detailed else found, servers)
 
     with connected(address) as client:
         if watch:
@@ -118,6 +119,17 @@ def command(
         return
     click.echo(caption(answer))
     print_table(*layout(answer, detailed))
+
+
+def _with_flaps(client: ApiClient, members: Sequence[Member]) -> list[Member]:
+    """The members with how often each flapped; as they are when the agent is not of moot, which cannot tell."""
+    try:
+        flaps = client.flaps()
+    except ApiError as error:
+        if error.status == 404:
+            return list(members)
+        raise
+    return [{**member, "Flaps": flaps.get(member["Name"], 0)} for member in members]
 
 
 def caption(answer: Answer) -> str:
@@ -135,8 +147,11 @@ def layout(answer: Answer, detailed: bool) -> tuple[list[str], Iterator[list[str
     """Head and rows: Nomad's columns in a pool of Nomad servers, else the tags."""
     members = answer.members
     if detailed:
-        head = ["Name", "Address", "Status", "Protocol", "Delegate", "Tags"]
-        return head, ([*_row(member), *_versions(member), text.tag_text(member["Tags"] or {})] for member in members)
+        head = ["Name", "Address", "Status", "Protocol", "Delegate", "Flaps", "Tags"]
+        rows = (
+            [*_row(it), *_versions(it), str(it.get("Flaps", "?")), text.tag_text(it["Tags"] or {})] for it in members
+        )
+        return head, rows
     if answer.servers:
         keys = ("build", "dc", "region")
         head = ["Name", "Address", "Status", "Build", "Datacenter", "Region"]

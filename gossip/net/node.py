@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import trio
 
 from moot.gossip.counters import Counters
-from moot.gossip.errors import CommandError, ConfigError, NameTaken, StreamError, WireError
+from moot.gossip.errors import CommandError, ConfigError, CryptoError, NameTaken, StreamError, WireError
 from moot.gossip.net.answers import Answers, Reply
 from moot.gossip.net.feed import BUFFER, EventFeed, SnapshotNote
 from moot.gossip.net.interfaces import advertised
@@ -429,6 +429,8 @@ class Node:
         try:
             reply = await self._streams.request(to, first, within)
         except StreamError as error:
+            if isinstance(error.__cause__, CryptoError):
+                self._refusals.note(to)
             self._drive(self.serf.on_stream_failed, ticket, str(error))
         else:
             self._drive(self.serf.on_stream_reply, ticket, reply)

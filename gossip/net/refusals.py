@@ -1,4 +1,4 @@
-"""Refusals: peers whose packets no key of ours opens, told by address and not too often."""
+"""Refusals: peers that no key of ours opens, told by address and not too often."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ TOLD_MAX = 16
 
 
 @message
-class PacketRefused:
-    """A peer seals its packets with a key that we do not have."""
+class PeerUnreadable:
+    """What this peer sends or answers no key of ours opens: it lacks ours, or does not encrypt at all."""
 
     peer: Address
 
@@ -22,16 +22,16 @@ class PacketRefused:
 class Refusals:
     """Calls `tell` for what is worth it."""
 
-    def __init__(self, tell: Callable[[PacketRefused], None]) -> None:
+    def __init__(self, tell: Callable[[PeerUnreadable], None]) -> None:
         self._tell = tell
         self._told: dict[Address, float] = {}
         """When each was told, oldest first."""
 
     def note(self, peer: Address) -> None:
-        """A packet could not be opened. Cheap: this is called for every such packet."""
+        """Something could not be opened. Cheap: this is called for every such packet."""
         told, now = self._told, trio.current_time()
         while told and now - told[oldest := next(iter(told))] >= TOLD_AFTER:
             del told[oldest]
         if peer not in told and len(told) < TOLD_MAX:
             told[peer] = now
-            self._tell(PacketRefused(peer))
+            self._tell(PeerUnreadable(peer))

@@ -4,7 +4,7 @@ import trio
 from trio.testing import MockClock
 
 from moot.agent.key_watch import RECENT, KeyWatch
-from moot.gossip.net.refusals import TOLD_AFTER, TOLD_MAX, PacketRefused, Refusals
+from moot.gossip.net.refusals import TOLD_AFTER, TOLD_MAX, PeerUnreadable, Refusals
 from moot.gossip.net.streams import StreamRefused
 from moot.gossip.record import Address
 from moot.gossip.serf.members import MemberStatus
@@ -21,10 +21,10 @@ def names(watch: KeyWatch, event: object) -> list[str]:
 
 async def test_packets_name_the_failed_member_at_that_address_and_port() -> None:
     watch = KeyWatch(lambda: [FAILED, NEIGHBOUR, ALIVE])
-    assert names(watch, PacketRefused(FAILED.address)) == ["failed"]
-    assert names(watch, PacketRefused(Address(b"\0" * 10 + b"\xff\xff" + FAILED.address.ip, 4648))) == ["failed"]
-    assert names(watch, PacketRefused(ALIVE.address)) == []
-    assert names(watch, PacketRefused(Address.parse("127.0.0.9", 4648))) == []
+    assert names(watch, PeerUnreadable(FAILED.address)) == ["failed"]
+    assert names(watch, PeerUnreadable(Address(b"\0" * 10 + b"\xff\xff" + FAILED.address.ip, 4648))) == ["failed"]
+    assert names(watch, PeerUnreadable(ALIVE.address)) == []
+    assert names(watch, PeerUnreadable(Address.parse("127.0.0.9", 4648))) == []
     assert names(watch, "another event") == []
     assert (watch.locked_out(FAILED), watch.locked_out(NEIGHBOUR)) == (True, False)
 
@@ -37,7 +37,7 @@ async def test_a_connection_may_be_of_any_failed_member_of_the_host() -> None:
 
 async def test_who_was_not_heard_of_for_long_is_not_back(autojump_clock: MockClock) -> None:
     watch = KeyWatch(lambda: [FAILED])
-    watch.hear(PacketRefused(FAILED.address))
+    watch.hear(PeerUnreadable(FAILED.address))
     await trio.sleep(RECENT - 1)
     assert watch.locked_out(FAILED)
     await trio.sleep(1)
