@@ -92,7 +92,7 @@ def invocations(snippet: str) -> Iterator[Invocation]:
     context = click.Context(cli)
     for found in INVOKED.finditer(snippet):
         words = found[1].replace("[", "").replace("]", "").split()
-        if not words or words[0] == "COMMAND":
+        if not words or words[0].isupper():  # a placeholder, such as COMMAND
             continue
         command: click.Command = cli
         name = "moot"
