@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from moot.agent.config import HostPort
 from moot.agent.handlers import Handler, parse_handler
+from moot.agent.rpc.backend import decode_base64
 from moot.agent.serf import flags
 from moot.agent.serf.addresses import AddressError, with_default_port
 from moot.agent.serf.files import Layer, config_files, read_file
-from moot.agent.serf.gotext import decode_base64, parse_duration
+from moot.agent.serf.gotext import parse_duration
 from moot.agent.serf.interfaces import addresses_of
 from moot.gossip.config import PROFILES, SerfConfig, SwimConfig, WireConfig
-from moot.gossip.errors import ConfigError
+from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.net.settings import NodeSettings
 
 GOSSIP_PORT: Final = 7946
@@ -159,9 +160,8 @@ class SerfAgentSettings:
     leave_on_terminate: bool
     skip_leave_on_interrupt: bool
     discover: str
-    mdns_interface: str
-    mdns_ipv4: bool
-    mdns_ipv6: bool
+    mdns_host: str | None
+    """The IP through which discovery multicasts; None is all that there are."""
     compress: bool
     serf: SerfConfig
     notices: tuple[str, ...]
@@ -247,7 +247,7 @@ def _settings(merged: Layer) -> SerfAgentSettings:
     if get["rejoin_after_leave"] and not get["snapshot_path"]:
         notices.append("Warning: 'RejoinAfterLeave' enabled without snapshot file")
     notices += _not_done(get)
-    mdns: Mapping[str, Any] = get["mdns"]
+    mdns_interface = get["mdns"].get("interface", "") or get["interface"]
     return SerfAgentSettings(
         node_name=get["node_name"] or socket.gethostname(),
         tags=tags,
@@ -273,9 +273,7 @@ def _settings(merged: Layer) -> SerfAgentSettings:
         leave_on_terminate=get["leave_on_terminate"],
         skip_leave_on_interrupt=get["skip_leave_on_interrupt"],
         discover=get["discover"],
-        mdns_interface=mdns.get("interface", "") or get["interface"],
-        mdns_ipv4=not mdns.get("disable_ipv4", False),
-        mdns_ipv6=not mdns.get("disable_ipv6", False),
+        mdns_host=_hosts_of(mdns_interface)[0] if mdns_interface else None,
         compress=get["enable_compression"],
         serf=_serf(get),
         notices=tuple(notices),
@@ -289,6 +287,9 @@ def _not_done(get: Mapping[str, Any]) -> list[str]:
         found.append(
             "Warning: no syslog here; the log is written to stdout only (pipe it into logger(1) to get both)"
         )
+    found += [
+        f"Warning: mdns.{key} has no effect" for key in ("disable_ipv4", "disable_ipv6") if get["mdns"].get(key)
+    ]
     return found + [
         f"Warning: no statistics are sent to '{get[key]}' ({key}); ask for them with `serf info`"
         for key in ("statsite_addr", "statsd_addr")
@@ -318,25 +319,31 @@ def _bind(text: str, interface: str, notices: list[str]) -> HostPort:
     bind = _address("bind", text)
     if not interface:
         return bind
+    hosts = _hosts_of(interface)
+    if bind.host in hosts:
+        return bind
+    if bind.host != ANY_HOST:
+        raise ConfigError(f"Interface '{interface}' has no '{bind.host}' address")
+    notices.append(f"Using interface '{interface}' address '{hosts[0]}'")
+    return HostPort(host=hosts[0], port=bind.port)
+
+
+def _hosts_of(interface: str) -> list[str]:
+    """Its addresses that need no scope, at least one. Raises ConfigError."""
     try:
         found = addresses_of(interface)
     except OSError:
         raise ConfigError("Invalid network interface: route ip+net: no such network interface") from None
     hosts = [str(address) for address in found if not address.is_link_local]
-    if bind.host in hosts:
-        return bind
-    if bind.host != ANY_HOST:
-        raise ConfigError(f"Interface '{interface}' has no '{bind.host}' address")
     if not hosts:
         raise ConfigError(f"Interface '{interface}' has no addresses")
-    notices.append(f"Using interface '{interface}' address '{hosts[0]}'")
-    return HostPort(host=hosts[0], port=bind.port)
+    return hosts
 
 
 def _key(text: str) -> bytes:
     try:
         return decode_base64(text)
-    except ValueError as error:
+    except CommandError as error:
         raise ConfigError(f"Invalid encryption key: {error}") from None
 
 
@@ -374,11 +381,3 @@ def _serf(get: Mapping[str, Any]) -> SerfConfig:
     }
     conflict = "warn" if get["disable_name_resolution"] else "vote"
     return SerfConfig(**seconds, **sizes, coordinates=not get["disable_coordinates"], conflict=conflict)
-
-
-def check_start(settings: SerfAgentSettings) -> None:
-    """What Serf checks only when the agent starts. Raises ConfigError."""
-    if settings.protocol not in PROTOCOLS:
-        low, high = PROTOCOLS[0], PROTOCOLS[-1]
-        word = "high" if settings.protocol > high else "low"
-        raise ConfigError(f"Protocol version '{settings.protocol}' too {word}. Must be in range: [{low}, {high}]")

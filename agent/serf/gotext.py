@@ -1,6 +1,5 @@
 """Texts as Go writes and reads them: quoted strings, durations, values, numbers, JSON, aligned columns. Pure."""
 
-import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,6 @@ _SHORT: Final = dict(
 _SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _JSON_SPECIAL: Final = re.compile(r"\\.|[<>&\u2028\u2029\ud800-\udfff]")
 _JSON_CONTROL: Final = {"\\b": r"\u0008", "\\f": r"\u000c"}
-_NO_BASE64: Final = re.compile("[^A-Za-z0-9+/=]")
 _LAST_PLAIN_INTEGER: Final = 127
 """Above it, msgpack leaves the form that Go reads as signed."""
 
@@ -109,17 +107,6 @@ def parse_integer(text: str) -> int:
     if not -(2**63) <= value < 2**63:
         raise ValueError("value out of range")
     return value
-
-
-def decode_base64(text: str) -> bytes:
-    """The bytes behind standard base64 with padding. Raises ValueError in Go's words."""
-    kept = text.replace("\r", "").replace("\n", "")
-    try:
-        return base64.b64decode(kept, validate=True)
-    except ValueError:  # also for text that is not ASCII
-        odd = _NO_BASE64.search(kept)
-        at = len(kept[: odd.start()].encode("utf-8", "surrogateescape")) if odd else len(kept) // 4 * 4
-        raise ValueError(f"illegal base64 data at input byte {at}") from None
 
 
 def go_value(value: object) -> str:
