@@ -113,7 +113,7 @@ def answer_lines(sender: str, line: Line) -> list[str]:
     """`NAME: text`; several lines of text stand below the name, and what is no text is counted."""
     if "text" not in line:
         size = len(b64decode(line["payload"]))
-        return [f"{sender}: {text.count(size, 'byte')} that are no text; --json shows them"]
+        return [f"{sender}: {text.count(size, 'byte')}, no text (--json shows it)"]
     lines = [text.printable(each) for each in line["text"].splitlines()]
     if len(lines) <= 1:
         return [f"{sender}: {''.join(lines)}".rstrip()]

@@ -185,7 +185,7 @@ def test_members_name_the_observer_and_stay_readable_in_a_pipe(three: list[Runni
 @pytest.mark.live
 def test_detailed_members_have_versions_and_tags(three: list[RunningAgent]) -> None:
     said = moot("members", "--detailed", "--address", three[0].url).stdout
-    assert said.count("2 (1-5)   4 (2-5)   build=0.1.0,dc=dc1,id=") == 3
+    assert said.count("2 (1-5)   4 (2-5)   0      build=0.1.0,dc=dc1,id=") == 3
 
 
 @pytest.mark.live
