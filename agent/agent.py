@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import trio
@@ -20,11 +20,12 @@ from moot.agent.event_log import EventLog
 from moot.agent.identity import advertised_address, node_id, node_settings
 from moot.agent.join_hints import hint, hints
 from moot.agent.logs import Logs
-from moot.agent.text import printable
+from moot.agent.text import printable, tag_text
 from moot.gossip.errors import CommandError, ConfigError, GossipError
 from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
 from moot.http.api import build_api
+from moot.http.backend import BackendError
 from moot.http.counters import HttpCounters
 from moot.http.server import HttpServer
 
@@ -33,7 +34,7 @@ LEAVE_TIMEOUT = 5.0
 RETRY_FIRST = 1.0
 """Seconds before the second attempt of a retried join; doubles up to the retry interval."""
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
-RELOADABLE = frozenset({"log_level", "http_api_response_headers"})
+RELOADABLE = frozenset({"log_level", "http_api_response_headers", "moot.tags"})
 """Keys that take effect without a restart."""
 
 
@@ -208,7 +209,7 @@ class Agent:
         leaving = False
         async for number in signals:
             if number == signal.SIGHUP:
-                self._reload()
+                self._reload(nursery)
                 continue
             self._say(f"Caught signal: {SIGNAL_NAMES[signal.Signals(number)]}")
             settings = self.settings
@@ -242,8 +243,8 @@ class Agent:
         self._log.info("whoever started this agent is gone, ending")
         self.end(1)
 
-    def _reload(self) -> None:
-        """Take over the log level and the response headers. A broken new configuration keeps the old one."""
+    def _reload(self, nursery: trio.Nursery) -> None:
+        """Take over log level, response headers and tags. A broken new configuration keeps the old one."""
         self._say("Reloading configuration...")
         try:
             fresh = self._reread()
@@ -258,10 +259,26 @@ class Agent:
             self._log.warn("some changes need a restart of the agent", settings=", ".join(fixed))
         self.logs.set_level(fresh.log_level)
         self.settings = replace(
-            held, log_level=fresh.log_level, response_headers=fresh.response_headers, files=fresh.files
+            held,
+            log_level=fresh.log_level,
+            response_headers=fresh.response_headers,
+            files=fresh.files,
+            tags=fresh.tags,
         )
         self.backend.reload(self.settings)
         self._log.info("configuration reloaded", log_level=fresh.log_level)
+        if fresh.tags != held.tags:
+            nursery.start_soon(self._announce_tags, held.tags, fresh.tags)
+
+    async def _announce_tags(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """Change the tags that the configuration has otherwise than before; what `moot tags` set besides stays."""
+        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        try:
+            tags = await self.backend.operations.change_tags(changed, [name for name in before if name not in after])
+        except BackendError as error:
+            self._log.error("tags not changed", reason=error)
+        else:
+            self._log.info("tags changed", tags=tag_text(dict(tags)))
 
     def _report_fault(self, request: str, error: Exception) -> None:
         """A bug of ours in one request: the agent goes on, the log says all that helps to find it."""

@@ -128,7 +128,7 @@ def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline:
     """Run an agent: one member of a gossip pool, with Nomad's agent API over HTTP.
 
     Settings come from built-in values, then --dev, then --config files in order, then the flags. SIGHUP reads
-    the files again (log level and response headers).
+    the files again (log level, response headers, tags).
 
     Exit code 0 after a graceful leave, 2 for a mistake on the command line, else 1, as for a mistake in a
     --config file.

@@ -1,7 +1,9 @@
 """`moot rtt`, `tags` and the flaps in `members`, against real agents."""
 
 import json
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +83,34 @@ def test_an_agent_of_a_serf_pool_has_only_the_tags_of_its_operator() -> None:
     with pool(1, "--pool", "serf") as (agent,):
         assert moot("tags", "--address", agent.url).stdout == "n1 has no tags\n"
         assert moot("tags", "--set", "role=x", "--address", agent.url).stdout == "role=x\n"
+
+
+def test_tags_of_a_configuration_that_is_reloaded_are_announced_and_those_of_the_operator_stay(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "agent.json"
+
+    def write(**tags: str) -> None:
+        file.write_text(json.dumps({"moot": {"tags": tags}}))
+
+    write(rack="7", old="x")
+    with pool(1, "--pool", "serf", "--config", str(file)) as (agent,):
+        moot("tags", "--set", "mine=1", "--address", agent.url)
+        write(rack="8", new="y")
+        agent.process.send_signal(signal.SIGHUP)
+        wanted = {"rack": "8", "new": "y", "mine": "1"}
+        until(lambda: agent.client.tags()["tags"] == wanted, "the tags of the new configuration")
+        assert agent.wait_for("tags changed")["tags"] == "mine=1,new=y,rack=8"
+        assert agent.lines("some changes need a restart of the agent") == []
+        write(big="x" * 600)
+        agent.process.send_signal(signal.SIGHUP)
+        until(
+            lambda: bool(
+                agent.lines("tags not changed") or agent.lines("configuration not reloaded, the old one stays")
+            ),
+            "too large tags are refused",
+        )
+        assert agent.client.tags()["tags"] == wanted
 
 
 def test_detailed_members_tell_how_often_each_flapped(two: list[RunningAgent]) -> None:
