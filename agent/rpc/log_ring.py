@@ -53,8 +53,8 @@ class LogRing:
         self._tails: list[_Tail] = []
 
     def write(self, line: str) -> None:
-        """A line of the log as it is printed; its end does not matter."""
-        line = line.rstrip("\n")
+        """A line of the log, with or without its line end."""
+        line = line.removesuffix("\n")
         self._lines.append(line)
         for tail in self._tails:
             tail.offer(line)
