@@ -12,6 +12,7 @@ Only the pool's encryption decides who gets in.
 
 import contextlib
 import importlib.util
+import ipaddress
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -45,6 +46,9 @@ class Joining(Protocol):
     @property
     def address(self) -> Address: ...
 
+    @property
+    def bind_address(self) -> Address: ...
+
     def members(self) -> list[SerfMember]: ...
 
     async def join(self, targets: Sequence[str]) -> list[JoinOutcome]: ...
@@ -56,6 +60,14 @@ def check_discovery(pool: str) -> None:
         raise ConfigError(f"discovery name {pool!r}: needs 1 to 57 of the characters A-Z, a-z, 0-9, - and _")
     if importlib.util.find_spec("zeroconf") is None:
         raise ConfigError("discovery needs the package zeroconf: pip install 'moot[discover]'")
+
+
+def interface_of(bound: Address) -> str | None:
+    """The IP of the interface that a node's discovery uses unless told: where it listens; None is all.
+
+    An agent on loopback says nothing to the network.
+    """
+    return None if ipaddress.ip_address(bound.host).is_unspecified else bound.host
 
 
 class Discovery:
@@ -71,7 +83,7 @@ class Discovery:
         interface: str | None = None,
         poll: float = POLL_INTERVAL,
     ) -> None:
-        """`name` is the node's. `interface` is the IP of the interface to use, None for all that there are.
+        """`name` is the node's. `interface` is the IP of the interface to use; see `interface_of` for None.
 
         Raises ConfigError as `check_discovery` does.
         """
@@ -120,7 +132,8 @@ class Discovery:
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(self._wake, idempotent=True)
 
-        return Mdns(self._pool, self._name, self._node.address, self._interface, on_change)
+        interface = self._interface or interface_of(self._node.bind_address)
+        return Mdns(self._pool, self._name, self._node.address, interface, on_change)
 
     def _wake(self) -> None:
         self._changed.set()

@@ -17,7 +17,7 @@ import pytest
 import trio
 import zeroconf
 
-from moot.agent.discovery import JOIN_MAX, Discovery, check_discovery
+from moot.agent.discovery import JOIN_MAX, Discovery, check_discovery, interface_of
 from moot.agent.logs import Logs
 from moot.agent.mdns import NAMES_MAX, Mdns, instance_label
 from moot.gossip.errors import CommandError, ConfigError
@@ -49,7 +49,7 @@ class Lone:
     """A node that notes whom it is told to join."""
 
     def __init__(self, host: str, port: int = 7946) -> None:
-        self.address = Address.parse(host, port)
+        self.address = self.bind_address = Address.parse(host, port)
         self.alive: list[Address] = []
         self.asked: list[list[str]] = []
         self.error: str | None = None
@@ -84,7 +84,7 @@ class Place:
         return Lone(self.net.host())
 
     def discovery(self, name: str, node: Lone | Node, poll: float = 60.0) -> Discovery:
-        return Discovery(self.pool, name, node, self.log, interface=node.address.host, poll=poll)
+        return Discovery(self.pool, name, node, self.log, poll=poll)
 
     @contextlib.contextmanager
     def announced(self, name: str, address: Address) -> Iterator[Mdns]:
@@ -134,6 +134,13 @@ def test_without_zeroconf_discovery_says_what_to_install(monkeypatch: pytest.Mon
 def test_an_agent_that_does_not_discover_does_not_load_zeroconf() -> None:
     code = "import sys, moot.agent.discovery; sys.exit('zeroconf' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "interface"), [("127.0.0.9", "127.0.0.9"), ("fd00::1", "fd00::1"), ("0.0.0.0", None)]
+)
+def test_it_stays_where_the_node_listens(host: str, interface: str | None) -> None:
+    assert interface_of(Address.parse(host, 7946)) == interface
 
 
 # ---- finding and joining
