@@ -38,6 +38,9 @@ def serf_member(
     return SerfMember(Member(name, Address(ip, port), 1, Status.ALIVE, meta, versions), MemberStatus(status))
 
 
+NOTHING_SAID = (KeyResponse({}, None, 0, 0, 0), "")
+
+
 class HeardLog:
     """A log that keeps what it is told."""
 
@@ -138,11 +141,11 @@ class ScriptedBackend:
 
     async def change_keys(self, operation: str, key: str) -> tuple[KeyResponse, str]:
         self._note("change_keys", operation, key)
-        return self.keys.pop(0)
+        return self.keys.pop(0) if self.keys else NOTHING_SAID
 
     async def list_keys(self) -> tuple[KeyResponse, str]:
         self._note("list_keys")
-        return self.keys.pop(0)
+        return self.keys.pop(0) if self.keys else NOTHING_SAID
 
     async def change_tags(self, tags: Mapping[str, str], delete: Sequence[str]) -> None:
         self._note("change_tags", dict(tags), tuple(delete))
