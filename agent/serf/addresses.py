@@ -3,9 +3,8 @@
 import ipaddress
 import socket
 
-from moot.agent.config import HostPort
-
 PORT_MAX = 65535
+ANY_HOST = "0.0.0.0"
 
 
 class AddressError(ValueError):
@@ -41,8 +40,8 @@ def port_of(text: str) -> int:
         raise AddressError(f"address tcp/{text}: unknown port") from None
 
 
-def with_default_port(text: str, port: int) -> HostPort:
-    """An address whose port may be missing, its host resolved to an IP; without one, all of this host.
+def with_default_port(text: str, port: int) -> tuple[str, int]:
+    """IP and port of an address whose port may be missing; without a host, all addresses of this one.
 
     Raises AddressError. A bare IPv6 address is none, it needs brackets.
     """
@@ -52,7 +51,7 @@ def with_default_port(text: str, port: int) -> HostPort:
         if "missing port" not in str(error):
             raise
         host, given = split(f"{text}:{port}")
-    return HostPort(host=resolve(host) if host else "0.0.0.0", port=port_of(given) if given else 0)
+    return resolve(host) if host else ANY_HOST, port_of(given) if given else 0
 
 
 def resolve(host: str) -> str:

@@ -2,14 +2,15 @@
 
 import contextlib
 import os
-import socket
 from collections.abc import Iterator
 from typing import Final
 
 from moot.agent.rpc.client import RpcClient, RpcClosed, RpcError
 from moot.agent.serf import flags
+from moot.agent.serf.addresses import AddressError, port_of, resolve, split
 from moot.agent.serf.flags import Flag, Given
 from moot.agent.serf.line import Failed
+from moot.gossip.record import Address
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:7373"
 
@@ -40,15 +41,15 @@ def connected(given: Given) -> RpcClient:
     """A connection to the agent that the flags name, to be used in a `with` block. Raises Failed."""
     address = given.text("rpc-addr")
     try:
-        return RpcClient(address, given.text("rpc-auth"))
+        host, port = split(address)
+        target = Address.parse(resolve(host or "localhost"), port_of(port))
+        return RpcClient(str(target), given.text("rpc-auth"))
     except (RpcError, RpcClosed) as error:
         reason = str(error)
-    except ValueError as error:
+    except AddressError as error:
         reason = f"dial tcp: {error}"
-    except socket.gaierror:
-        reason = f"dial tcp: lookup {address.rpartition(':')[0].strip('[]')}: no such host"
     except TimeoutError:
-        reason = f"dial tcp {address}: i/o timeout"
+        reason = f"dial tcp {target}: i/o timeout"
     except OSError as error:
-        reason = f"dial tcp {address}: connect: {os.strerror(error.errno or 0).lower()}"
+        reason = f"dial tcp {target}: connect: {os.strerror(error.errno or 0).lower()}"
     raise Failed(f"Error connecting to Serf agent: {reason}")

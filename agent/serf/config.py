@@ -14,7 +14,7 @@ from moot.agent.config import HostPort
 from moot.agent.handlers import Handler, parse_handler
 from moot.agent.rpc.backend import decode_base64
 from moot.agent.serf import flags
-from moot.agent.serf.addresses import AddressError, with_default_port
+from moot.agent.serf.addresses import ANY_HOST, AddressError, with_default_port
 from moot.agent.serf.files import Layer, config_files, read_file
 from moot.agent.serf.gotext import parse_duration
 from moot.agent.serf.interfaces import addresses_of
@@ -23,7 +23,6 @@ from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.net.settings import NodeSettings
 
 GOSSIP_PORT: Final = 7946
-ANY_HOST: Final = "0.0.0.0"
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 PROTOCOLS: Final = range(3, 6)
 """Serf protocol versions that we speak. 2, which knows no tags but the role, is not among them."""
@@ -309,9 +308,10 @@ def _handler(spec: str) -> Handler:
 
 def _address(which: str, text: str) -> HostPort:
     try:
-        return with_default_port(text, GOSSIP_PORT)
+        host, port = with_default_port(text, GOSSIP_PORT)
     except AddressError as error:
         raise ConfigError(f"Invalid {which} address: {error}") from None
+    return HostPort(host=host, port=port)
 
 
 def _bind(text: str, interface: str, notices: list[str]) -> HostPort:

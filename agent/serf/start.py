@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from moot.agent.serf.addresses import AddressError, port_of, resolve, split
+from moot.agent.serf.addresses import ANY_HOST, AddressError, port_of, resolve, split
 from moot.agent.serf.backend import load_tags
 from moot.agent.serf.config import PROTOCOLS, SerfAgentSettings
 from moot.agent.serf.journal import Journal
@@ -48,7 +48,7 @@ def rpc_endpoint(text: str) -> tuple[str, int]:
     """Host and port to listen on for the RPC. Raises StartFailed."""
     try:
         host, port = split(text)
-        return resolve(host) if host else "0.0.0.0", port_of(port) if port else 0
+        return resolve(host) if host else ANY_HOST, port_of(port) if port else 0
     except AddressError as error:
         raise StartFailed(f"Error starting RPC listener: listen tcp: {error}") from None
 

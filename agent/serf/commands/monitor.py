@@ -1,10 +1,10 @@
 """`moot serf monitor`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from moot.agent.rpc import protocol
-from moot.agent.rpc.client import RpcClient, RpcClosed
+from moot.agent.rpc.client import RpcClosed
 from moot.agent.rpc.layout import Layout
 from moot.agent.rpc.protocol import LogRecord, MemberRecord, QueryRecord, Record, UserRecord
 from moot.agent.serf import flags
@@ -40,21 +40,22 @@ def _run(given: Given, ui: Ui) -> int:
     try:
         with connected(given) as client:
             with saying("Error starting stream"):
-                client.start_stream("*")
+                events = client.start_stream("*")
             with saying("Error starting monitor"):
-                client.start_monitor(given.text("log-level"))
-            return _follow(client, ui)
+                lines = client.start_monitor(given.text("log-level"))
+            _follow(client.records(events, lines), ui)
+            return 1
     except KeyboardInterrupt:
         return 0
 
 
-def _follow(client: RpcClient, ui: Ui) -> int:
+def _follow(records: Iterator[tuple[int, Record]], ui: Ui) -> None:
+    """To the end of the connection."""
     try:
-        for _, record in client.records():
+        for _, record in records:
             ui.out(record.line if isinstance(record, LogRecord) else _shown(record))
     except RpcClosed:
         ui.out("\nThe agent ended the monitor: it has stopped, or the connection broke.")
-    return 1
 
 
 def _shown(record: Record) -> str:

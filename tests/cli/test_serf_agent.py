@@ -1,0 +1,297 @@
+"""`moot serf agent` beside the real one: log lines, signals, exit codes, files."""
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.serf_pools import MOOT, Pools, SerfAgentProcess, pools, run
+from tests.support.processes import until
+
+pytestmark = [pytest.mark.live, pytest.mark.peer]
+
+KEY = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8="
+LOG_LINE = re.compile(r" {4}\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(TRACE|DEBUG|INFO|WARN|ERR)\] [a-z.]+: .+")
+TOLD = re.compile(
+    r"\[\w+\] (?:serf: (?:Event|Shutdown)|memberlist: (?:Suspect|Marking)"
+    r"|agent: (?:Received|[Jj]oin|Serf agent|Force|Init|req|shut)).*"
+)
+"""What is compared between the two agents: the lines that programs look for."""
+
+
+@pytest.fixture
+def running() -> Iterator[Pools]:
+    with pools() as started:
+        yield started
+
+
+@pytest.fixture(params=["serf", "moot"])
+def program(request: pytest.FixtureRequest, serf_binary: str) -> tuple[str, ...]:
+    """Either agent: what holds for the real one holds for ours."""
+    return (serf_binary,) if request.param == "serf" else MOOT
+
+
+def config(running: Pools, **keys: object) -> str:
+    """The flag for a file with these keys."""
+    path = running.folder / "config.json"
+    path.write_text(json.dumps(keys))
+    return f"-config-file={path}"
+
+
+def told(agent: SerfAgentProcess) -> list[str]:
+    """The comparable lines of its log, each once, without what differs by chance."""
+    found = TOLD.findall(agent.text())
+    lines = [re.sub(r"127[.\d]+", "IP", re.sub(r"\(\d peer", "(N peer", line)) for line in found]
+    return sorted(set(lines))
+
+
+def everything_that_happens(agent: SerfAgentProcess, running: Pools, serf: str) -> None:
+    """Members of a real pool come, change, fail, leave and are pruned; events and queries pass; then we leave."""
+    b = running.start((serf,), "b")
+    agent.ask("join", b.address)
+    c = running.start((serf,), "c", f"-join={agent.address}")
+    until("all are there", lambda: all(len(each.statuses()) == 3 for each in (agent, b, c)), 30)
+    agent.wait_for("Received event: member-join")
+    b.ask("event", "deploy", "now")
+    b.ask("event", "-coalesce=false", "instant")
+    b.ask("query", "-timeout=300ms", "load")
+    b.ask("tags", "-set=x=y")
+    agent.wait_for("Received event: member-update")
+    agent.wait_for("Received event: user-event: deploy")
+    c.process.kill()
+    agent.wait_for("Received event: member-failed")
+    agent.ask("force-leave", "c")
+    until("b has heard it", lambda: b.statuses()["c"] == "left", 30)
+    agent.ask("force-leave", "-prune", "c")
+    agent.wait_for("Received event: member-reap")
+    agent.ask("keys", "-list")
+    b.ask("leave")
+    agent.wait_for("EventMemberLeave: b")
+    agent.process.send_signal(signal.SIGINT)
+    assert agent.process.wait(20) == 0
+
+
+def test_the_log_has_the_lines_of_serfs(serf_binary: str) -> None:
+    logs = {}
+    for name, program in (("serf", (serf_binary,)), ("moot", MOOT)):
+        with pools() as running:
+            agent = running.start(program, "a", "-tag=x=y", "-log-level=debug")
+            everything_that_happens(agent, running, serf_binary)
+            logs[name] = told(agent)
+            if name == "moot":
+                _, lines = agent.text().split("stream in as it occurs:\n\n")
+                others = ("==> Caught signal: interrupt", "==> Gracefully shutting down agent...")
+                assert [line for line in lines.splitlines() if not LOG_LINE.fullmatch(line)] == list(others)
+    # a suspicion may also have been another member's, or be told once more
+    chance = {line for line in logs["serf"] + logs["moot"] if "memberlist:" in line or "member-leave" in line}
+    assert {line for line in logs["moot"] if line not in chance} == {
+        line for line in logs["serf"] if line not in chance
+    }
+    assert "[INFO] memberlist: Suspect c has failed, no acks received" in logs["moot"]
+
+
+def test_who_declares_a_member_dead_says_so(running: Pools, program: tuple[str, ...]) -> None:
+    a = running.start(program, "a")
+    b = running.start(program, "b", f"-join={a.address}")
+    b.process.kill()
+    a.wait_for("EventMemberFailed: b")
+    assert "[INFO] memberlist: Suspect b has failed, no acks received" in a.text()
+    assert "[INFO] memberlist: Marking b as failed, suspect timeout reached (0 peer confirmations)" in a.text()
+
+
+@pytest.mark.parametrize(
+    ("number", "keys", "code", "left"),
+    [
+        (signal.SIGINT, {}, 0, True),
+        (signal.SIGINT, {"skip_leave_on_interrupt": True}, 1, False),
+        (signal.SIGTERM, {}, 1, False),
+        (signal.SIGTERM, {"leave_on_terminate": True}, 0, True),
+    ],
+)
+def test_a_signal_ends_it_with_or_without_a_leave(
+    running: Pools,
+    program: tuple[str, ...],
+    number: signal.Signals,
+    keys: dict[str, object],
+    code: int,
+    left: bool,
+) -> None:
+    agent = running.start(program, "a", config(running, **keys))
+    agent.process.send_signal(number)
+    assert agent.process.wait(20) == code
+    assert ("Gracefully shutting down" in agent.text()) == left
+    assert ("Shutdown without a Leave" in agent.text()) != left
+
+
+def test_a_second_signal_cuts_the_leave_short(running: Pools, program: tuple[str, ...]) -> None:
+    a = running.start(program, "a")
+    running.start(program, "b", f"-join={a.address}")
+    a.process.send_signal(signal.SIGINT)
+    a.wait_for("Gracefully")
+    a.process.send_signal(signal.SIGINT)
+    assert a.process.wait(20) == 1
+
+
+def test_a_join_that_reaches_nobody_is_an_error(running: Pools, program: tuple[str, ...]) -> None:
+    agent = running.launch(program, "a", "-join=127.255.0.1:1", "-join=127.255.0.2:1")
+    assert agent.process.wait(30) == 1
+    assert "2 errors occurred:\n\t* Failed to join 127.255.0.1: " in agent.text()
+
+
+def test_a_join_that_reaches_one_is_enough(running: Pools, program: tuple[str, ...]) -> None:
+    a = running.start(program, "a")
+    b = running.start(program, "b", f"-join={a.address}", "-join=127.255.0.1:1", "-replay")
+    assert "==> Joining cluster...(replay: true)" in b.text()
+    assert "    Join completed. Synced with 1 initial agents" in b.text()
+
+
+def test_retries_end_with_an_error_when_they_are_used_up(running: Pools, program: tuple[str, ...]) -> None:
+    agent = running.launch(program, "a", "-retry-join=127.255.0.1:1", "-retry-interval=1ms", "-retry-max=1")
+    assert agent.process.wait(30) == 1
+    text = agent.text()
+    assert "==> Warning: 'RetryInterval' is too low. Setting to 1s" in text
+    assert text.count("[INFO] agent: Joining cluster...(replay: false)") == 2
+    assert "[ERR] agent: maximum retry join attempts made, exiting" in text
+
+
+def test_retries_go_on_until_somebody_is_there(running: Pools, program: tuple[str, ...]) -> None:
+    late = running.net.host()
+    agent = running.start(program, "a", f"-retry-join={late}", "-retry-interval=1s")
+    agent.wait_for("retrying in 1s")
+    peer = SerfAgentProcess(program, "b", late, running.folder, ["-profile=local"])
+    try:
+        agent.wait_for("Join completed. Synced with 1 initial agents")
+    finally:
+        peer.process.kill()
+        peer.process.wait(10)
+
+
+def test_the_member_whose_name_is_taken_ends(running: Pools, program: tuple[str, ...]) -> None:
+    a = running.start(program, "a")
+    b = running.start(program, "b", f"-join={a.address}")
+    twin = running.start(program, "a", f"-join={b.address}")
+    assert twin.process.wait(30) == 0
+    assert "Serf shutdown detected, quitting" in twin.text()
+    assert "minority in name conflict resolution, quitting" in twin.text()
+    assert a.process.poll() is None
+
+
+def test_tags_are_kept_in_their_file(running: Pools, program: tuple[str, ...]) -> None:
+    path = running.folder / "tags.json"
+    a = running.start(program, "a", f"-tags-file={path}")
+    assert a.ask("tags", "-set=x=1", "-set=y=ü").code == 0
+    assert json.loads(path.read_bytes()) == {"x": "1", "y": "ü"}
+    assert path.stat().st_mode & 0o777 == 0o600
+    a.process.kill()
+    a.process.wait(10)
+    again = running.start(program, "a", f"-tags-file={path}")
+    assert f"[INFO] agent: Restored 2 tag(s) from {path}" in again.text()
+    assert json.loads(again.ask("members", "-format=json").out)["members"][0]["tags"] == {"x": "1", "y": "ü"}
+
+
+def test_keys_come_from_the_keyring_file_and_go_there(running: Pools, program: tuple[str, ...]) -> None:
+    path = running.folder / "keys.json"
+    path.write_text(json.dumps([KEY]))
+    a = running.start(program, "a", f"-keyring-file={path}")
+    assert "Encrypted: true" in a.text()
+    assert f"[INFO] agent: Restored keyring with 1 keys from {path}" in a.text()
+    new = run(MOOT, "keygen").out.strip()
+    assert a.ask("keys", f"-install={new}").code == 0
+    assert sorted(json.loads(path.read_text())) == sorted([KEY, new])
+
+
+def test_sighup_takes_over_level_tags_and_handlers(running: Pools, program: tuple[str, ...]) -> None:
+    heard = running.folder / "heard"
+    flag = config(running, tags={"x": "1"}, log_level="warn", event_handlers=["user:a=true"])
+    agent = running.start(program, "a", flag)
+    config(running, tags={"y": "2"}, log_level="info", event_handlers=[f"user:hello=cat >{heard}"])
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_for("Reloading configuration...")
+    until("the tags are new", lambda: agent.ask("members").out.rstrip().endswith("  y=2"), 30)
+    agent.ask("event", "-coalesce=false", "hello", "world")
+    agent.wait_for("[INFO] agent: Received event: user-event: hello")
+    until("the handler has run", lambda: heard.exists() and heard.read_text() == "world\n", 30)
+
+
+def test_a_broken_configuration_is_not_taken_over(running: Pools, program: tuple[str, ...]) -> None:
+    agent = running.start(program, "a", config(running, tags={"x": "1"}))
+    config(running, tags={"x": 1})
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_for("'tags[x]' expected type 'string'")
+    assert agent.ask("members").out.rstrip().endswith("  x=1")
+
+
+def test_a_snapshot_brings_it_back_to_its_pool(running: Pools, program: tuple[str, ...], tmp_path: Path) -> None:
+    a = running.start(program, "a")
+    options = ("-profile=local", f"-snapshot={tmp_path / 'snapshot'}", "-rejoin")
+    b = running.launch(program, "b", *options, f"-join={a.address}")
+    b.wait_for("EventMemberJoin: a")
+    assert "Snapshot: true" in b.text()
+    b.ask("leave")
+    assert b.process.wait(20) == 0
+    back = SerfAgentProcess(program, "b", b.host, tmp_path, options)
+    try:
+        until("a is found again", lambda: back.statuses().get("a") == "alive", 30)
+    finally:
+        back.process.kill()
+        back.process.wait(10)
+
+
+def test_two_agents_cannot_have_one_address(running: Pools, program: tuple[str, ...]) -> None:
+    a = running.start(program, "a")
+    bound = run(program, "agent", f"-bind={a.address}", "-rpc-addr=127.255.0.1:0", within=20)
+    assert (bound.code, bound.err) == (1, "")
+    assert "Failed to start the Serf agent: " in bound.out
+    assert f"listen tcp {a.address}: bind: address already in use" in bound.out
+    host = running.net.host()
+    taken = run(program, "agent", f"-bind={host}", f"-rpc-addr={a.rpc}", within=20)
+    assert taken.code == 1
+    assert taken.out.endswith(f"==> Error starting RPC listener: listen tcp {a.rpc}: bind: address already in use\n")
+
+
+def test_what_is_not_done_is_said(running: Pools) -> None:
+    agent = running.start(
+        MOOT, "a", "-syslog", config(running, statsd_addr="127.0.0.1:8125", mdns={"disable_ipv6": True})
+    )
+    assert "Warning: no syslog here" in agent.text()
+    assert "Warning: no statistics are sent to '127.0.0.1:8125'" in agent.text()
+    assert "Warning: mdns.disable_ipv6 has no effect" in agent.text()
+
+
+BROKEN = [
+    {"bogus": 1, "also": 2, "node_name": "x"},
+    {"node_name": 1},
+    {"node_name": "x", "Node_Name": "y"},
+    {"node_name": [True, None, 1.5]},
+    {"tags": {"a": 1, "b": {"c": 1}}},
+    {"tags": []},
+    {"tags": "x"},
+    {"retry_interval": "x"},
+    {"broadcast_timeout": "5"},
+    {"retry_interval": 5},
+    {"protocol": "5"},
+    {"leave_on_terminate": "true"},
+    {"leave_on_terminate": 1},
+    {"start_join": "x"},
+    {"retry_join": {"a": 1}, "bogus": 1, "start_join": [1]},
+    {"event_handlers": [["x"]]},
+    {"log_level": "loud"},
+    {"profile": "moon"},
+    {"encrypt_key": "abc"},
+    {"encrypt_key": "AA=A"},
+    [],
+    "x",
+    1.5,
+    True,
+]
+
+
+@pytest.mark.parametrize("tree", BROKEN, ids=json.dumps)
+def test_a_broken_file_is_refused_in_the_same_words(tree: object, serf_binary: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(tree))
+    words = ("agent", "-bind=127.255.0.1", f"-config-file={path}")
+    assert run(MOOT, *words) == run((serf_binary,), *words)
