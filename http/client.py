@@ -251,8 +251,9 @@ class ApiClient:
                     kind = line.get("type")
                     if kind == "error":
                         raise ApiError(200, "", str(line.get("error")))
-                    if kind == "asked":
-                        link.settimeout(float(line["timeout"]) + QUERY_SLACK)
+                    wait = line.get("timeout")
+                    if kind == "asked" and isinstance(wait, int | float):
+                        link.settimeout(wait + QUERY_SLACK)
                     yield line
                     if kind == "done":
                         return
