@@ -21,7 +21,6 @@ from moot.gossip.net.interfaces import advertised
 from moot.gossip.net.keyring_file import KeyringFile
 from moot.gossip.net.refusals import Refusals
 from moot.gossip.net.settings import NodeSettings as NodeSettings
-from moot.gossip.net.snapshotter import Snapshotter
 from moot.gossip.net.streams import Streams
 from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
 from moot.gossip.net.timers import Timers
@@ -33,7 +32,6 @@ from moot.gossip.serf.core import Serf
 from moot.gossip.serf.events import (
     CommandDone,
     ConflictVoted,
-    GivenUp,
     JoinDone,
     KeysDone,
     QueryAcked,
@@ -104,7 +102,7 @@ class Node:
         self._waiters: dict[Ticket, _Waiter] = {}
         self._asking: dict[Ticket, trio.MemorySendChannel[Reply]] = {}
         self._name_taken = False
-        self._snapshotter = _snapshotter_of(settings, self._feed.publish)
+        self._snapshotter = settings.snapshotter(lambda text: self._feed.publish(SnapshotNote(text)))
         self._last_ticket = 0
         self._now = 0.0
         self._running = False
@@ -210,7 +208,9 @@ class Node:
     async def leave(self) -> None:
         """Leave the pool. Afterwards the node still answers until `run` is cancelled."""
         if self._snapshotter is not None and self.state is SerfState.ALIVE:
-            await self._snapshotter.leave()
+            # from here on there is no way back: the snapshot would say that we left while we did not
+            with trio.CancelScope(shield=True):
+                await self._snapshotter.leave()
         await self._finish(self.serf.leave)
 
     async def force_leave(self, name: str, *, prune: bool = False) -> None:
@@ -319,8 +319,12 @@ class Node:
         """
         if self._transport is not None:
             raise CommandError("a node runs once")
-        transport = self._transport = Transport.bind(self.settings.bind_host, self.settings.bind_port, self.counters)
-        snapshotter = self._snapshotter
+        try:
+            transport = Transport.bind(self.settings.bind_host, self.settings.bind_port, self.counters)
+        except ConfigError:
+            self._feed.close()
+            raise
+        self._transport, snapshotter = transport, self._snapshotter
         try:
             serf = self._serf = self._make_core(transport)
             if snapshotter is not None:
@@ -338,24 +342,27 @@ class Node:
             )
             async with trio.open_nursery() as self._nursery:
                 self._running = True
-                self._drive(serf.start)
-                if snapshotter is not None:
-                    self._drive(serf.rejoin, snapshotter.restored.alive, snapshotter.restored.failed)
-                    self._nursery.start_soon(snapshotter.run)
-                self._nursery.start_soon(transport.receive_packets, self._on_packet)
-                self._nursery.start_soon(transport.accept_streams, self._serve, self._nursery)
-                self._nursery.start_soon(self._timers.run, self._on_timer, self._catch_up)
-                task_status.started()
+                try:
+                    self._drive(serf.start)
+                    if snapshotter is not None:
+                        self._drive(serf.rejoin, snapshotter.restored.alive, snapshotter.restored.failed)
+                        self._nursery.start_soon(snapshotter.run)
+                    self._nursery.start_soon(transport.receive_packets, self._on_packet)
+                    self._nursery.start_soon(transport.accept_streams, self._serve, self._nursery)
+                    task_status.started()
+                    await self._timers.run(self._on_timer, self._catch_up)
+                finally:
+                    # not later: a nursery that is about to close takes no streams of a command any more
+                    self._running = False
         finally:
-            self._running = False
             transport.close()
             self._feed.close()
-            if snapshotter is not None:
-                snapshotter.close()
             for channel in self._asking.values():
                 channel.close()
             for waiter in self._waiters.values():
                 waiter.ended.set()
+            if snapshotter is not None:
+                await snapshotter.end()
         if self._name_taken:
             raise NameTaken(f"another member is the pool's {self.settings.name!r}; give this one another name")
 
@@ -467,10 +474,7 @@ class Node:
                 waiter.end = event
                 waiter.ended.set()
         if self._snapshotter is not None:
-            if isinstance(event, GivenUp):
-                self._snapshotter.forget(event.name)
-            else:
-                self._snapshotter.record(event)
+            self._snapshotter.record(event)
         self._feed.publish(event)
         if isinstance(event, ConflictVoted) and not event.stays:
             self._name_taken = True
@@ -484,13 +488,3 @@ class Node:
             channel.close()
         else:
             channel.send_nowait(event)
-
-
-def _snapshotter_of(settings: NodeSettings, publish: Callable[[object], None]) -> Snapshotter | None:
-    if settings.snapshot is None:
-        return None
-    return Snapshotter(
-        settings.snapshot,
-        rejoin_after_leave=settings.rejoin_after_leave,
-        report=lambda text: publish(SnapshotNote(text)),
-    )

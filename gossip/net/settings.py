@@ -2,13 +2,14 @@
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moot.gossip.config import LAN, SerfConfig, SwimConfig, WireConfig
 from moot.gossip.errors import ConfigError
 from moot.gossip.net.keyring_file import load_keys, save_keys
+from moot.gossip.net.snapshotter import Snapshotter
 from moot.gossip.serf.guard import MergeGuard
 from moot.gossip.swim.member import VERSIONS
 from moot.gossip.wire.keyring import NONCE_SIZE, Keyring
@@ -51,3 +52,9 @@ class NodeSettings:
                     raise ConfigError(f"keyring file {path}: {error.strerror}") from error
             keys = load_keys(path)
         return Keyring(keys, functools.partial(os.urandom, NONCE_SIZE)) if keys else None
+
+    def snapshotter(self, report: Callable[[str], None]) -> Snapshotter | None:
+        """What keeps the snapshot, None when none is wanted. It reports in sentences."""
+        if self.snapshot is None:
+            return None
+        return Snapshotter(self.snapshot, rejoin_after_leave=self.rejoin_after_leave, report=report)

@@ -82,11 +82,6 @@ class Snapshotter:
         if self._in_use:
             self._pending += self._recorder.record(event, self.clocks()[0])
 
-    def forget(self, name: str) -> None:
-        """A member that was restored, and never seen since, is not looked for any more. Touches no disk."""
-        if self._in_use:
-            self._pending += self._recorder.forget(name)
-
     async def run(self) -> None:
         """Write every 500 ms what there is, until cancelled."""
         while True:
@@ -101,6 +96,8 @@ class Snapshotter:
         self._note_clocks()
         self._pending += self._recorder.leave()
         async with self._lock:
+            if not self._in_use:
+                return
             self._tried_at = -math.inf
             await self._save()
             if not self._broken:
@@ -108,6 +105,12 @@ class Snapshotter:
                     await _in_thread(self._file.sync)
                 except OSError as error:
                     self._fail(error)
+
+    async def end(self) -> None:
+        """`close`, once nobody uses the file any more: somebody may be in the middle of a `leave`. Not cancelled."""
+        with trio.CancelScope(shield=True):
+            async with self._lock:
+                self.close()
 
     def close(self) -> None:
         """Write the rest and let go of the file. To be called when `run` has ended; may take as long as the disk."""

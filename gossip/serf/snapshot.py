@@ -26,7 +26,7 @@ from typing import Generic, TypeVar
 
 from moot.gossip.pack import text_size
 from moot.gossip.record import Address
-from moot.gossip.serf.events import MemberChange, MemberEvent, QueryReceived, UserEventReceived
+from moot.gossip.serf.events import GivenUp, MemberChange, MemberEvent, QueryReceived, UserEventReceived
 from moot.gossip.serf.lamport import LTIME_MAX
 
 COMPACT_SIZE_MIN = 128 * 1024
@@ -270,6 +270,8 @@ class Recorder:
             return self._event_line(event.event.ltime)
         if isinstance(event, QueryReceived):
             return self._query_line(event.query.ltime)
+        if isinstance(event, GivenUp):
+            return self._forget(event.name)
         return b""
 
     def advance(self, member_time: int, event_time: int, query_time: int) -> bytes:
@@ -278,11 +280,6 @@ class Recorder:
         if not self.left:
             lines += self._event_line(event_time - 1) + self._query_line(query_time - 1)
         return lines
-
-    def forget(self, name: str) -> bytes:
-        """A member is not to be looked for any more."""
-        known = self._alive.pop(name) or self._failed.pop(name)
-        return NOT_ALIVE + _raw(name) + b"\n" if known and not self.left else b""
 
     def leave(self) -> bytes:
         """We leave on purpose."""
@@ -312,7 +309,7 @@ class Recorder:
         if "\n" in name or change is MemberChange.UPDATE:
             return b""
         if change is MemberChange.REAP:
-            return self.forget(name)
+            return self._forget(name)
         reachable = bool(address.host) and 0 < address.port < 65_536
         self._alive.pop(name)
         self._failed.pop(name)
@@ -326,6 +323,11 @@ class Recorder:
             self._failed.put(name, failed)
             return gone + failed
         return gone
+
+    def _forget(self, name: str) -> bytes:
+        """A member is not to be looked for any more."""
+        known = self._alive.pop(name) or self._failed.pop(name)
+        return NOT_ALIVE + _raw(name) + b"\n" if known else b""
 
     def _clock_line(self, time: int) -> bytes:
         if time - 1 <= self._clock:

@@ -186,6 +186,33 @@ async def test_who_waits_when_the_node_stops_is_told() -> None:
         await node.leave()
 
 
+async def test_whatever_is_asked_at_the_moment_that_a_node_stops_is_refused_in_words() -> None:
+    async def ask(node: Node, told: set[str]) -> None:
+        try:
+            await node.join(["127.41.0.1:1"])
+        except CommandError as refusal:
+            told.add(str(refusal))
+
+    for _ in range(100):  # the scheduler rolls dice
+        told: set[str] = set()
+        async with open_pool(settings_of("a")) as pool, trio.open_nursery() as nursery:
+            node = pool["a"]
+            pool.kill("a")
+            while not told:
+                nursery.start_soon(ask, node, told)
+                await trio.lowlevel.checkpoint()
+        assert told == {"the node has stopped"}
+
+
+async def test_a_node_that_cannot_start_ends_its_events() -> None:
+    async with open_pool(settings_of("a")) as pool:
+        node = Node(settings_of("b", bind_port=pool["a"].address.port))
+        with node.subscribe() as events, trio.fail_after(PATIENCE):
+            with pytest.raises(ConfigError, match="cannot listen"):
+                await node.run()
+            assert [event async for event in events] == []
+
+
 async def test_a_node_runs_once_and_answers_only_when_it_runs() -> None:
     node = Node(settings_of("a"))
     with pytest.raises(CommandError, match="the node is not running"):

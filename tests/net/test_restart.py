@@ -6,6 +6,7 @@ from pathlib import Path
 import trio
 
 from moot.gossip.net.snapshotter import FLUSH_INTERVAL
+from moot.gossip.serf.announcer import SerfState
 from moot.gossip.serf.events import UserEventReceived
 from tests.support.pool import FAST_SERF, open_pool, settings_of, until
 
@@ -68,3 +69,13 @@ async def test_who_restarts_during_an_outage_finds_those_who_come_back_later(tmp
         # nobody tells b where the pool is
         await pool.start(settings_of("b", bind_host=where.host, bind_port=where.port))
         await until(pool.converged)
+
+
+async def test_a_leave_that_is_cancelled_leaves_all_the_same_once_the_snapshot_says_so(tmp_path: Path) -> None:
+    snapshot = tmp_path / "a.snapshot"
+    async with open_pool(settings_of("a", snapshot=snapshot)) as pool:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await pool["a"].leave()
+        assert "leave" in snapshot.read_text().splitlines()
+        await until(lambda: pool["a"].state is SerfState.LEFT)

@@ -12,13 +12,14 @@ from typing import TypeVar
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from moot.gossip.net import snapshot_file, snapshotter
 from moot.gossip.net.snapshotter import COMPACT_INTERVAL, FLUSH_INTERVAL, Snapshotter
 from moot.gossip.record import Address
 from moot.gossip.serf import snapshot
-from moot.gossip.serf.events import MemberChange, MemberEvent
+from moot.gossip.serf.events import GivenUp, MemberChange, MemberEvent
 from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.snapshot import Restored, replay
 from tests.support.pool import until
@@ -126,7 +127,7 @@ async def test_what_was_recorded_is_restored_after_a_restart(kept: Kept) -> None
     await kept.snapshotter.open()
     expected = Restored(alive={"a": HERE}, failed={"b": HERE}, clock=4, event_clock=5, query_clock=6)
     assert kept.snapshotter.restored == expected
-    kept.snapshotter.forget("b")
+    kept.record(GivenUp("b"))
     kept.snapshotter.close()
     assert kept.lines[-1] == "not-alive: b"
     assert kept.told == []
@@ -259,7 +260,7 @@ async def unusable(kept: Kept, why: str) -> None:
 
     async def body() -> None:
         kept.record(joined("a"))
-        kept.snapshotter.forget("a")
+        kept.record(GivenUp("a"))
         await kept.snapshotter.leave()
         await trio.sleep(2 * TICK)
 
@@ -434,6 +435,35 @@ async def test_a_slow_disk_holds_up_nobody_and_what_happens_meanwhile_is_kept(
 
     await running(kept, body)
     assert kept.says() == Restored(alive={"b": HERE}, failed={"a": HERE})
+
+
+async def test_an_end_waits_for_a_leave_that_the_disk_is_still_busy_with(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = trio.Event(), threading.Event()
+    token = trio.lowlevel.current_trio_token()
+    sync = os.fsync
+
+    def slow(handle: int) -> None:
+        token.run_sync_soon(begun.set)
+        assert go_on.wait(30)
+        sync(handle)
+
+    await kept.snapshotter.open()
+    kept.record(joined("a"))
+    monkeypatch.setattr(os, "fsync", slow)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kept.snapshotter.leave)
+            await begun.wait()
+            # one that ends, and one that finds it ended
+            nursery.start_soon(kept.snapshotter.end)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(kept.snapshotter.leave)
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+    assert kept.lines == ["alive: a 127.0.0.1:7946", "leave"]
+    assert kept.told == []
 
 
 async def test_a_large_burst_is_written_whole(kept: Kept) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moot.gossip.record import Address
-from moot.gossip.serf.events import MemberChange, MemberEvent, QueryReceived, UserEventReceived
+from moot.gossip.serf.events import GivenUp, MemberChange, MemberEvent, QueryReceived, UserEventReceived
 from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.messages import Query, UserEvent
 from moot.gossip.serf.snapshot import Recorder, Restored, replay
@@ -28,7 +28,7 @@ member_events = st.builds(
 user_events = ltimes.map(lambda ltime: UserEventReceived(UserEvent(ltime, "deploy")))
 queries = ltimes.map(lambda ltime: QueryReceived(Query(ltime, 1, PEER, "a", (), 0, 0, 0, "load"), 0.0))
 moments = st.lists(
-    st.tuples(member_events | user_events | queries | st.sampled_from(("tick", "leave", "forget")), ltimes),
+    st.tuples(member_events | user_events | queries | st.sampled_from(("tick", "leave", GivenUp("a"))), ltimes),
     max_size=30,
 )
 lines = st.sampled_from(
@@ -68,8 +68,6 @@ def play(recorder: Recorder, history: list[tuple[object, int]]) -> bytes:
                 written.append(recorder.advance(time, time // 2, time // 3))
             case "leave":
                 written.append(recorder.leave())
-            case "forget":
-                written.append(recorder.forget("a"))
             case _:
                 written.append(recorder.record(moment, time))
     return b"".join(written)

@@ -5,6 +5,7 @@ import pytest
 from moot.gossip.record import Address
 from moot.gossip.serf import snapshot
 from moot.gossip.serf.events import (
+    GivenUp,
     MemberChange,
     MemberEvent,
     MemberLeaving,
@@ -273,15 +274,15 @@ def test_after_a_leave_only_the_member_clock_is_written() -> None:
     assert recorder.leave() == b""
     assert recorder.record(changed(JOIN, "b"), 9) == b""
     assert recorder.record(UserEventReceived(UserEvent(5, "deploy")), 9) == b""
-    assert recorder.forget("a") == b""
+    assert recorder.record(GivenUp("a"), 1) == b""
     assert recorder.advance(10, 11, 12) == b"clock: 9\n"
 
 
 def test_a_member_that_is_no_longer_looked_for_is_forgotten() -> None:
     recorder = Recorder(Restored(alive={"a": A}, failed={"b": B}))
-    assert recorder.forget("b") == b"not-alive: b\n"
-    assert recorder.forget("a") == b"not-alive: a\n"
-    assert recorder.forget("a") == b""
+    assert recorder.record(GivenUp("b"), 1) == b"not-alive: b\n"
+    assert recorder.record(GivenUp("a"), 1) == b"not-alive: a\n"
+    assert recorder.record(GivenUp("a"), 1) == b""
 
 
 def test_a_fresh_file_says_who_is_alive_who_failed_and_the_clocks() -> None:
