@@ -91,13 +91,11 @@ class Snapshotter:
 
     async def leave(self) -> None:
         """We leave on purpose, from now on only clocks are recorded. Returns when the disk has it, or refused."""
-        if not self._in_use:
-            return
-        self._note_clocks()
-        self._pending += self._recorder.leave()
         async with self._lock:
             if not self._in_use:
                 return
+            self._note_clocks()
+            self._pending += self._recorder.leave()
             self._tried_at = -math.inf
             await self._save()
             if not self._broken:
