@@ -6,7 +6,7 @@ earlier one unless it is empty or zero, switches only ever turn on, lists grow, 
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -141,12 +141,12 @@ class SerfAgentSettings:
     advertise: HostPort | None
     interface: str
     """The network interface that was asked for; multicast goes through it, too."""
-    keys: tuple[bytes, ...]
+    keys: tuple[bytes, ...] = field(repr=False)
     keyring_file: Path | None
     handlers: tuple[Handler, ...]
     log_level: str
     rpc_addr: str
-    rpc_auth: str
+    rpc_auth: str = field(repr=False)
     protocol: int
     replay: bool
     start_join: tuple[str, ...]

@@ -62,13 +62,14 @@ class Command:
         mark: str = "",
     ) -> None:
         self.help_text = help_text.strip("\n")
-        self._flags = read
+        self.flags = read or dict
+        self._takes_any = read is None
         self._run = run
         self._mark = mark
 
     def __call__(self, words: Sequence[str], ui: Ui) -> int:
         try:
-            given = Given({}) if self._flags is None else flags.parse(self._flags(), words)
+            given = Given({}) if self._takes_any else flags.parse(self.flags(), words)
             return self._run(given, ui)
         except Failed as error:
             ui.out(f"{self._mark}{error}")

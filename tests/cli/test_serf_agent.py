@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -250,6 +251,27 @@ def test_two_agents_cannot_have_one_address(running: Pools, program: tuple[str, 
     taken = run(program, "agent", f"-bind={host}", f"-rpc-addr={a.rpc}", within=20)
     assert taken.code == 1
     assert taken.out.endswith(f"==> Error starting RPC listener: listen tcp {a.rpc}: bind: address already in use\n")
+
+
+def test_a_query_whose_agent_dies_has_failed(running: Pools) -> None:
+    """Serf says nothing about it, and ends with 0."""
+    agent = running.start(MOOT, "a")
+    with subprocess.Popen(
+        [*MOOT, "query", f"-rpc-addr={agent.rpc}", "-timeout=50s", "load"], stdout=subprocess.PIPE, text=True
+    ) as query:
+        assert query.stdout is not None
+        assert query.stdout.readline() == "Query 'load' dispatched\n"
+        assert query.stdout.readline() == "Ack from 'a'\n"
+        agent.process.kill()
+        rest = query.stdout.read()
+    assert rest == "Total Acks: 1\nTotal Responses: 0\nError sending query: client closed\n"
+    assert query.returncode == 1
+
+
+def test_protocol_2_is_not_spoken(running: Pools) -> None:
+    done = run(MOOT, "agent", f"-bind={running.net.host()}", "-protocol=2", "-role=x")
+    assert done.code == 1
+    assert done.out.endswith("Protocol version '2' too low. Must be in range: [3, 5]\n")
 
 
 def test_what_is_not_done_is_said(running: Pools) -> None:
