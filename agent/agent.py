@@ -1,7 +1,7 @@
-"""Agent: a gossip node and its HTTP API, from start to stop, in one nursery.
+"""Agent: a gossip node, its HTTP API and what else runs around it, from start to stop, in one nursery.
 
 It ends with the exit code of Nomad's agent: 0 after a graceful leave, 1 when it was simply stopped, when a
-second signal cut a leave short, or when retries to join were used up.
+second signal cut a leave short, when retries to join were used up, or when the pool gave its name to another.
 """
 
 import os
@@ -15,17 +15,19 @@ import trio
 
 from moot import __version__
 from moot.agent.backend import AgentBackend
-from moot.agent.config import HostPort, Settings
+from moot.agent.config import NOMAD_TAGS, HostPort, Settings
 from moot.agent.event_log import EventLog
-from moot.agent.identity import advertised_address, node_id, node_settings
+from moot.agent.identity import advertised_address, node_id, node_settings, overruled_key, reloaded_tags
 from moot.agent.join_hints import hint, hints
 from moot.agent.logs import Logs
+from moot.agent.rpc.backend import NodeRpcBackend
+from moot.agent.rpc.log_ring import LogRing
+from moot.agent.services import LAST_WORDS, Services
 from moot.agent.text import printable, tag_text
-from moot.gossip.errors import CommandError, ConfigError, GossipError
+from moot.gossip.errors import CommandError, ConfigError, GossipError, NameTaken
 from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
 from moot.http.api import build_api
-from moot.http.backend import BackendError
 from moot.http.counters import HttpCounters
 from moot.http.server import HttpServer
 
@@ -34,7 +36,7 @@ LEAVE_TIMEOUT = 5.0
 RETRY_FIRST = 1.0
 """Seconds before the second attempt of a retried join; doubles up to the retry interval."""
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
-RELOADABLE = frozenset({"log_level", "http_api_response_headers", "moot.tags"})
+RELOADABLE = frozenset({"log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags"})
 """Keys that take effect without a restart."""
 
 
@@ -55,12 +57,21 @@ class Agent:
         self._log = logs.logger("agent")
         self._rpc_holder: socket.socket | None = None
         self.rpc = advertised_address(settings, "rpc", self._rpc_port())
+        self._overruled_key = overruled_key(settings)
         self.node = Node(node_settings(settings, self.rpc, node_id(settings.data_dir)))
-        self.backend = AgentBackend(self.node, settings, rpc=self.rpc, leave=self._leave_and_end)
+        self.services = Services(
+            self.node, logs.logger, handlers=settings.handlers, handler_timeout=settings.handler_timeout
+        )
+        self.backend = AgentBackend(self.node, settings, self.services, rpc=self.rpc, leave=self._leave_and_end)
         counters = HttpCounters()
         api = build_api(self.backend, counters=counters)
         self.server = HttpServer(api, report=self._report_fault, counters=counters)
         self._pool = trio.CancelScope()
+        self._in_pool = trio.Event()
+        self._advised: set[str] = set()
+        """Failures to join that were told with advice."""
+        self._logged = trio.Event()
+        self._reloading = trio.Lock()
         self._ended = trio.Event()
         self._exit_code = 1
         self._failure: GossipError | None = None
@@ -75,8 +86,7 @@ class Agent:
                     nursery.start_soon(self._watch_lifeline, self._lifeline)
                 nursery.start_soon(self._start, nursery, events)
                 await self._ended.wait()
-                self._pool.cancel()
-                await self.server.stop()
+                await self._wind_up()
                 nursery.cancel_scope.cancel()
         if self._rpc_holder is not None:
             self._rpc_holder.close()
@@ -90,15 +100,28 @@ class Agent:
             self._exit_code = exit_code
             self._ended.set()
 
+    async def _wind_up(self) -> None:
+        """Stop the pool, then HTTP; handlers and log have their last events."""
+        self._pool.cancel()
+        await self.services.wind_up()
+        await self.server.stop()
+        if self._in_pool.is_set():
+            with trio.move_on_after(LAST_WORDS):
+                await self._logged.wait()
+
     # start
 
     async def _start(self, nursery: trio.Nursery, events: trio.MemoryReceiveChannel[object]) -> None:
         try:
+            await self.services.prepare(nursery)
             await self._start_node(nursery)
             await self._listen()
             await nursery.start(self.server.serve)
+            await self._serve_rpc(nursery)
             self._say_configuration()
             nursery.start_soon(self._write_events, events)
+            self._in_pool.set()
+            await self._discover(nursery)
             if self.settings.start_join:
                 await self._join_at_start()
         except GossipError as failure:
@@ -119,7 +142,11 @@ class Agent:
 
     async def _run_node(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with self._pool:
-            await self.node.run(task_status=task_status)
+            try:
+                await self.node.run(task_status=task_status)
+            except NameTaken as taken:
+                self._failure = NameTaken(f"{taken} with --node, or end the other")
+                self.end(1)
 
     async def _listen(self) -> None:
         wanted = self.settings.bind["http"]
@@ -131,6 +158,47 @@ class Agent:
                 f"HTTP cannot listen on {wanted}: {reason}; give another --http-port or --http-addr"
             ) from error
         self.backend.listening(bound, advertised_address(self.settings, "http", bound[0].port))
+
+    async def _serve_rpc(self, nursery: trio.Nursery) -> None:
+        """Serf's client RPC, when it is wanted."""
+        settings = self.settings
+        if settings.ipc is None:
+            return
+        ring = LogRing()
+        self.logs.copy = ring.write
+        backend = NodeRpcBackend(
+            self.node,
+            self.services.delivery,
+            ring,
+            name=settings.gossip_name,
+            end=lambda: self.end(0),
+            set_tags=self._set_tags,
+            handlers=self.services.handlers.listing,
+        )
+        host, port = settings.ipc.host, settings.ipc.port
+        try:
+            await self.services.serve_rpc(nursery, backend, host, port, auth_key=settings.ipc_auth)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigError(
+                f"the client RPC cannot listen on {settings.ipc}: {reason}; give another --ipc-addr"
+            ) from error
+
+    async def _set_tags(self, tags: Mapping[str, str]) -> None:
+        """What clients of the RPC make of our tags. Raises ConfigError, CommandError."""
+        if self.settings.pool == "nomad":
+            held = self.node.tags
+            taken = sorted(name for name in NOMAD_TAGS if tags.get(name) != held.get(name))
+            if taken:
+                raise ConfigError(f"the tag {taken[0]} is the agent's own in a nomad pool; take another name")
+        await self.node.set_tags(tags)
+
+    async def _discover(self, nursery: trio.Nursery) -> None:
+        settings = self.settings
+        if settings.discover:
+            await self.services.discover(
+                nursery, settings.discover, interface=settings.discover_interface, replay=settings.replay
+            )
 
     def _rpc_port(self) -> int:
         """The RPC port to announce. Nothing listens there yet; a free one is held so that nobody else gets it."""
@@ -184,14 +252,15 @@ class Agent:
 
     async def _join(self, targets: Sequence[str]) -> list[JoinOutcome]:
         """One attempt at all targets at once; every result goes to the log."""
-        outcomes = await self.node.join(targets)
+        outcomes = await self.node.join(targets, ignore_old=not self.settings.replay)
         for outcome in outcomes:
             if outcome.error is None:
                 self._log.info("joined", target=outcome.target, address=outcome.address)
             else:
-                advice = hint(outcome.error)
+                advice = "" if outcome.error in self._advised else hint(outcome.error)
                 more = {"hint": advice} if advice else {}
                 self._log.warn("not joined", target=outcome.target, reason=outcome.error, **more)
+        self._advised = {outcome.error for outcome in outcomes if outcome.error is not None}
         return outcomes
 
     # events, signals
@@ -204,12 +273,14 @@ class Agent:
             async for event in events:
                 event_log(event)
                 self.backend.operations.hear(event, log)
+            nursery.cancel_scope.cancel()
+        self._logged.set()
 
     async def _obey_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         leaving = False
         async for number in signals:
             if number == signal.SIGHUP:
-                self._reload(nursery)
+                nursery.start_soon(self._reload)
                 continue
             self._say(f"Caught signal: {SIGNAL_NAMES[signal.Signals(number)]}")
             settings = self.settings
@@ -243,42 +314,46 @@ class Agent:
         self._log.info("whoever started this agent is gone, ending")
         self.end(1)
 
-    def _reload(self, nursery: trio.Nursery) -> None:
-        """Take over log level, response headers and tags. A broken new configuration keeps the old one."""
-        self._say("Reloading configuration...")
-        try:
-            fresh = self._reread()
-        except ConfigError as error:
-            self._log.error("configuration not reloaded, the old one stays", reason=error)
-            return
-        held = self.settings
-        # what stands for nothing given is taken as what it comes to
-        before, after = ({**each.values, "name": each.name, "moot.profile": each.profile} for each in (held, fresh))
-        fixed = [key for key, value in after.items() if key not in RELOADABLE and value != before[key]]
-        if fixed:
-            self._log.warn("some changes need a restart of the agent", settings=", ".join(fixed))
-        self.logs.set_level(fresh.log_level)
-        self.settings = replace(
-            held,
-            log_level=fresh.log_level,
-            response_headers=fresh.response_headers,
-            files=fresh.files,
-            tags=fresh.tags,
-        )
-        self.backend.reload(self.settings)
-        self._log.info("configuration reloaded", log_level=fresh.log_level)
-        if fresh.tags != held.tags:
-            nursery.start_soon(self._announce_tags, held.tags, fresh.tags)
+    async def _reload(self) -> None:
+        """Take over what needs no restart. A broken new configuration keeps the old one."""
+        await self._in_pool.wait()
+        async with self._reloading:
+            self._say("Reloading configuration...")
+            try:
+                fresh = self._reread()
+                await self._change_tags(self.settings.tags, fresh.tags)
+            except ConfigError as error:
+                self._log.error("configuration not reloaded, the old one stays", reason=error)
+                return
+            held = self.settings
+            before, after = held.in_force, fresh.in_force
+            fixed = [key for key, value in after.items() if key not in RELOADABLE and value != before[key]]
+            if fixed:
+                self._log.warn("some changes need a restart of the agent", settings=", ".join(fixed))
+            self.logs.set_level(fresh.log_level)
+            self.services.handlers.replace(fresh.handlers)
+            self.settings = replace(
+                held,
+                log_level=fresh.log_level,
+                response_headers=fresh.response_headers,
+                handlers=fresh.handlers,
+                tags=fresh.tags,
+                files=fresh.files,
+            )
+            self.backend.reload(self.settings)
+            self._log.info("configuration reloaded", log_level=fresh.log_level)
 
-    async def _announce_tags(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        """Change the tags that the configuration has otherwise than before; what `moot tags` set besides stays."""
-        changed = {name: value for name, value in after.items() if before.get(name) != value}
+    async def _change_tags(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """Announce what the settings say otherwise than before. Raises ConfigError when it is too much."""
+        tags = reloaded_tags(self.node.tags, before, after)
+        if tags == self.node.tags:
+            return
         try:
-            tags = await self.backend.operations.change_tags(changed, [name for name in before if name not in after])
-        except BackendError as error:
-            self._log.error("tags not changed", reason=error)
+            await self.node.set_tags(tags)
+        except CommandError as error:
+            self._log.warn("the pool may not know of the new tags yet", reason=error)
         else:
-            self._log.info("tags changed", tags=tag_text(dict(tags)))
+            self._log.info("tags changed", tags=tag_text(tags))
 
     def _report_fault(self, request: str, error: Exception) -> None:
         """A bug of ours in one request: the agent goes on, the log says all that helps to find it."""
@@ -297,7 +372,15 @@ class Agent:
         settings = self.settings
         http = self.backend.http[0]
         rpc = HostPort(host=settings.bind["rpc"].host, port=settings.bind["rpc"].port or self.rpc.port)
-        return {
+        ipc = self.services.rpc
+        optional = {
+            "Client RPC": f"{ipc}, {'with' if settings.ipc_auth else 'without'} a key" if ipc else "",
+            "Discovery": settings.discover,
+            "Event Handlers": str(len(settings.handlers) or ""),
+            "Keyring": str(self.node.settings.keyring_file or ""),
+            "Snapshot": str(self.node.settings.snapshot or ""),
+        }
+        facts = {
             "Advertise Addrs": f"HTTP: {self.backend.http_told}; RPC: {self.rpc}; Serf: {self.node.address}",
             "Bind Addrs": f"HTTP: {http}; RPC: {rpc} (not served); Serf: {self.node.bind_address}",
             "Client": "false",
@@ -308,7 +391,9 @@ class Agent:
             "Region (DC)": f"{settings.region} ({settings.datacenter})",
             "Server": "true",
             "Version": __version__,
+            **{title: value for title, value in optional.items() if value},
         }
+        return dict(sorted(facts.items()))
 
     def _say_configuration(self) -> None:
         if not self.logs.as_json:
@@ -316,7 +401,11 @@ class Agent:
             width = max(map(len, facts)) + 4
             lines = [f"{title:>{width}}: {value}" for title, value in facts.items()]
             self.logs.write("\n".join(["==> moot agent configuration:", "", *lines, ""]))
-        for warning in self.settings.warnings():
+        kept = self.node.settings
+        for what, path in (("snapshot", kept.snapshot), ("keyring", kept.keyring_file)):
+            if path is not None:
+                self._log.info(f"{what} is kept", path=path)
+        for warning in filter(None, [*self.settings.warnings(), self._overruled_key]):
             self._log.warn(warning)
 
     def _say_started(self) -> None:
@@ -331,4 +420,5 @@ class Agent:
             http=str(self.backend.http[0]),
             rpc=str(self.rpc),
             pid=os.getpid(),
+            **({"ipc": str(self.services.rpc)} if self.services.rpc else {}),
         )

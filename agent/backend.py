@@ -12,6 +12,7 @@ import trio
 from moot import __version__
 from moot.agent.config import NOMAD_TAGS, Settings
 from moot.agent.pool_backend import PoolBackend
+from moot.agent.services import Services
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CommandError
 from moot.gossip.net.node import Node
@@ -30,8 +31,17 @@ class AgentBackend:
 
     client = None
 
-    def __init__(self, node: Node, settings: Settings, *, rpc: Address, leave: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        settings: Settings,
+        services: Services,
+        *,
+        rpc: Address,
+        leave: Callable[[], Awaitable[None]],
+    ) -> None:
         self._node = node
+        self._services = services
         self._settings = settings
         self._rpc = rpc
         self._leave = leave
@@ -97,6 +107,7 @@ class AgentBackend:
                 response_headers=settings.response_headers,
                 server_enabled=True,
                 bootstrap_expect=settings.bootstrap_expect,
+                rejoin_after_leave=settings.rejoin_after_leave,
                 start_join=settings.start_join,
                 retry_join=settings.retry_join,
                 retry_max=settings.retry_max,
@@ -116,7 +127,25 @@ class AgentBackend:
             "max_procs": str(len(os.sched_getaffinity(0))),
             "version": platform.python_version(),
         }
-        return {"serf": self._node.stats(), "runtime": runtime}
+        return {"serf": self._node.stats(), "runtime": runtime, "moot": self._own_stats()}
+
+    def _own_stats(self) -> dict[str, str]:
+        """What is on, and what Serf's statistics do not have. Empty is off."""
+        node, services, settings = self._node, self._services, self._settings
+        coordinate = node.coordinate()
+        return {
+            "conflict": settings.conflict,
+            "coordinate_error": f"{coordinate.error:.3f}" if coordinate else "",
+            "discover": settings.discover,
+            "event_handlers": str(len(services.handlers.handlers)),
+            "events_not_delivered": str(services.delivery.dropped_count),
+            "flaps": str(sum(node.flaps(member.name) for member in node.members())),
+            "ipc_addr": str(services.rpc or ""),
+            "ipc_auth": str(bool(settings.ipc_auth)).lower(),
+            "keyring_file": str(node.settings.keyring_file or ""),
+            "rejoin_after_leave": str(settings.rejoin_after_leave).lower(),
+            "snapshot": str(node.settings.snapshot or ""),
+        }
 
     def info(self) -> AgentInfo:
         return AgentInfo(
@@ -133,7 +162,7 @@ class AgentBackend:
 
     async def join(self, addresses: Sequence[str]) -> Sequence[JoinAttempt]:
         try:
-            outcomes = await self._node.join(addresses)
+            outcomes = await self._node.join(addresses, ignore_old=not self._settings.replay)
         except CommandError as error:
             raise PoolClosed(str(error)) from error
         return [JoinAttempt(given=each.target, ip=each.ip, error=each.cause or "") for each in outcomes]

@@ -121,6 +121,11 @@ def timing(value: object) -> float:
     return found
 
 
+def duration(value: object) -> float:
+    """Seconds, 0 included."""
+    return parse_duration(text(value))
+
+
 def texts(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("must be a list of texts")
@@ -187,15 +192,20 @@ def ip(value: object) -> str:
         raise ValueError(f"must be an IP address such as 127.0.0.1 or ::1, got {_shown(found)}") from None
 
 
-def split_advertise(given: str) -> tuple[str, int | None]:
-    """IP and port of an address that is told to others: `IP` or `IP:port`, IPv6 with or without brackets."""
-    host, told_port = given, None
+def _split(given: str) -> tuple[str, int | None]:
+    """IP, perhaps empty, and port of `IP` or `IP:port`, IPv6 with or without brackets."""
+    host, found = given, None
     if given.count(":") == 1 or "]:" in given:
         host, _, digits = given.rpartition(":")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= 65535):
             raise ValueError(f"{_shown(digits)} in {_shown(given)} is no port")
-        told_port = int(digits)
-    found = ip(host)
+        found = int(digits)
+    return ip(host), found
+
+
+def split_advertise(given: str) -> tuple[str, int | None]:
+    """IP and port of an address that is told to others."""
+    found, told_port = _split(given)
     if not found or ipaddress.ip_address(found).is_unspecified:
         raise ValueError(f"is told to the other members, so it cannot be {found or 'empty'}")
     return found, told_port
@@ -209,10 +219,32 @@ def advertise(value: object) -> str:
     return found
 
 
-def directory(value: object) -> str:
+def split_endpoint(given: str) -> tuple[str, int | None]:
+    """IP and port to listen on."""
+    host, port = _split(re.sub(r"\Alocalhost(?=:|\Z)", "127.0.0.1", given))
+    if not host:
+        raise ValueError(f"needs an IP before the port, such as 127.0.0.1{given}")
+    return host, port
+
+
+def endpoint(value: object) -> str:
+    """An address for `split_endpoint`."""
+    found = text(value)
+    if found:
+        split_endpoint(found)
+    return found
+
+
+def file(value: object) -> str:
+    """The path of a file."""
     found = text(value)
     if "\0" in found:
         raise ValueError("must not hold a null byte")
+    return found
+
+
+def directory(value: object) -> str:
+    found = file(value)
     if found and not os.path.isabs(found):
         raise ValueError(f"data-dir must be given as an absolute path: got {found}")
     return found

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from moot.agent import checks, schema
+from moot.agent.handlers import Handler, parse_handler
 from moot.agent.schema import Layer
 from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
@@ -28,6 +29,11 @@ NOMAD_TAGS = frozenset(
     {"role", "region", "dc", "vsn", "mvn", "build", "port", "id", "rpc_addr", "raft_vsn", "bootstrap", "expect"}
 )
 """Tags that an agent in a nomad pool sets itself."""
+IPC_PORT = 7373
+"""Of the client RPC, unless another is given; Serf's."""
+SNAPSHOT = Path("serf") / "local.snapshot"
+KEYRING = Path("serf") / "local.keyring"
+"""Where they are in a data directory."""
 FILE_MAX = 1024 * 1024
 """Bytes of one configuration file."""
 _FILE_KINDS = (".json", ".toml")
@@ -79,7 +85,21 @@ class Settings:
     label: str
     tags: Mapping[str, str]
     swim: SwimConfig
-    """The profile, with what `moot.timing` says instead."""
+    """The profile, with what `moot.timing` and `moot.reclaim_after` say instead."""
+    conflict: str
+    replay: bool
+    """Joins bring the pool's past user events."""
+    ipc: HostPort | None
+    """Where the client RPC listens; None is nowhere."""
+    ipc_auth: str = field(repr=False)
+    snapshot: Path | None
+    rejoin_after_leave: bool
+    keyring_file: Path | None
+    """As given, or None; `identity.keyring_file` knows the place in the data directory."""
+    handlers: tuple[Handler, ...]
+    handler_timeout: float
+    discover: str
+    discover_interface: str
     files: tuple[Path, ...]
     values: Mapping[str, schema.Value] = field(repr=False)
     """By dotted key, what files and flags made of it. The gossip key is in it."""
@@ -93,6 +113,18 @@ class Settings:
     def gossip_name(self) -> str:
         """Name in the pool: `NODE.REGION` among Nomad servers, else the plain name."""
         return f"{self.name}.{self.region}" if self.pool == "nomad" else self.name
+
+    @property
+    def in_force(self) -> Mapping[str, object]:
+        """The values by key, where what stands for nothing given is what it comes to."""
+        resolved = {
+            "name": self.name,
+            "moot.profile": self.profile,
+            "moot.conflict": self.conflict,
+            "moot.ipc_addr": str(self.ipc or ""),
+            "moot.snapshot": str(self.snapshot or ""),
+        }
+        return {**self.values, **resolved}
 
     def warnings(self) -> list[str]:
         """What is allowed but deserves a word at start."""
@@ -112,6 +144,13 @@ class Settings:
             found.append(
                 f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1"
             )
+        if self.ipc and not self.ipc_auth and not ipaddress.ip_address(self.ipc.host).is_loopback:
+            found.append(
+                f"the client RPC on {self.ipc} obeys anybody who reaches it; keep it on loopback, or ask for a key:"
+                " moot.ipc_auth in a file of mode 0600, or MOOT_IPC_AUTH"
+            )
+        if self.rejoin_after_leave and self.snapshot is None:
+            found.append("to rejoin after a leave takes a snapshot: give --data-dir or --snapshot")
         return found
 
 
@@ -224,14 +263,16 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         service: HostPort(host=get[f"addresses.{service}"] or get["bind_addr"], port=get[f"ports.{service}"])
         for service in SERVICES
     }
+    nomad = get["moot.pool"] == "nomad"
     # Nomad servers gossip with the WAN profile, serf agents with the LAN one
-    profile = get["moot.profile"] or {"nomad": "wan", "serf": "lan"}[get["moot.pool"]]
+    profile = get["moot.profile"] or ("wan" if nomad else "lan")
+    data_dir = Path(get["data_dir"]) if get["data_dir"] else None
     return Settings(
         dev=dev,
         name=_node_name(get["name"]),
         region=get["region"],
         datacenter=get["datacenter"],
-        data_dir=Path(get["data_dir"]) if get["data_dir"] else None,
+        data_dir=data_dir,
         bind_addr=get["bind_addr"],
         bind=bind,
         advertise={service: _advertise(get[f"advertise.{service}"], bind[service].port) for service in SERVICES},
@@ -251,6 +292,18 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         label=get["moot.label"],
         tags=get["moot.tags"],
         swim=_swim(profile, get),
+        # with Nomad's servers nobody is asked who is meant: they have turned that off
+        conflict=get["moot.conflict"] or ("warn" if nomad else "vote"),
+        replay=get["moot.replay"],
+        ipc=_endpoint(get["moot.ipc_addr"]),
+        ipc_auth=get["moot.ipc_auth"],
+        snapshot=_path(get["moot.snapshot"]) or (data_dir and data_dir / SNAPSHOT),
+        rejoin_after_leave=get["server.rejoin_after_leave"],
+        keyring_file=_path(get["moot.keyring_file"]),
+        handlers=tuple(parse_handler(spec) for spec in get["moot.event_handlers"]),
+        handler_timeout=get["moot.handler_timeout"],
+        discover=get["moot.discover"],
+        discover_interface=get["moot.discover_interface"],
         files=files,
         values=merged,
     )
@@ -263,6 +316,18 @@ def _node_name(given: str) -> str:
         raise ConfigError(f"the host name cannot be the node's name, give one with --node: it {error}") from None
 
 
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _endpoint(text: str) -> HostPort | None:
+    """Where the client RPC listens."""
+    if not text:
+        return None
+    host, port = checks.split_endpoint(text)
+    return HostPort(host=host, port=IPC_PORT if port is None else port)
+
+
 def _advertise(text: str, port: int) -> HostPort | None:
     """What is told instead of the bind address; the port defaults to the service's."""
     if not text:
@@ -272,10 +337,10 @@ def _advertise(text: str, port: int) -> HostPort | None:
 
 
 def _swim(profile: str, get: Mapping[str, Any]) -> SwimConfig:
-    """The profile's timing, changed by what is given in `moot.timing`. Raises ConfigError."""
+    """The profile's timing, changed by what is given instead. Raises ConfigError."""
     prefix = "moot.timing."
     changes = {key.removeprefix(prefix): value for key, value in get.items() if key.startswith(prefix) and value}
     try:
-        return dataclasses.replace(PROFILES[profile], **changes)
+        return dataclasses.replace(PROFILES[profile], dead_node_reclaim_time=get["moot.reclaim_after"], **changes)
     except ConfigError as error:
         raise ConfigError(f"moot.timing: {error}") from None

@@ -1,14 +1,18 @@
 """Who the agent is in the pool: its name, its tags, the versions it announces."""
 
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from moot import __version__
-from moot.agent.config import Settings
+from moot.agent.config import KEYRING, Settings
+from moot.agent.keys import key_id
 from moot.gossip.config import SerfConfig, WireConfig
 from moot.gossip.errors import ConfigError
 from moot.gossip.net.files import replace_file
 from moot.gossip.net.interfaces import advertised
+from moot.gossip.net.keyring_file import load_keys
 from moot.gossip.net.node import NodeSettings
 from moot.gossip.record import Address
 from moot.gossip.serf.guard import nomad_guard
@@ -41,6 +45,41 @@ def node_id(data_dir: Path | None) -> str:
     except ValueError:
         raise ConfigError(f"{path} holds no UUID; remove the file to get a new one") from None
     return made
+
+
+def keyring_file(settings: Settings) -> Path | None:
+    """Where the keys are kept: the file that was given, or one in the data directory once there is a key."""
+    if settings.keyring_file is not None or settings.data_dir is None:
+        return settings.keyring_file
+    kept = settings.data_dir / KEYRING
+    return kept if settings.keys or kept.exists() else None
+
+
+def overruled_key(settings: Settings) -> str | None:
+    """A warning when a keyring file says otherwise than the key that was given. Raises ConfigError.
+
+    The file counts, as in Nomad: it has what the pool changed to since.
+    """
+    path = keyring_file(settings)
+    if path is None or not settings.keys or not path.exists():
+        return None
+    given, primary = settings.keys[0], load_keys(path)[0]
+    if given == primary:
+        return None
+    return (
+        f"the key that was given ({key_id(given)}) is not used: {path} counts, whose primary key is"
+        f" {key_id(primary)}; to begin with the given one, remove that file"
+    )
+
+
+def _make_folder(data_dir: Path | None) -> None:
+    """The folder of the snapshot and the keyring. Raises ConfigError."""
+    if data_dir is not None:
+        folder = (data_dir / KEYRING).parent
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"data directory {folder}: {error.strerror}; give another --data-dir") from None
 
 
 def advertised_address(settings: Settings, service: str, port: int) -> Address:
@@ -79,9 +118,21 @@ def server_tags(settings: Settings, rpc: Address, identifier: str) -> dict[str, 
     return {**tags, **settings.tags}
 
 
+def reloaded_tags(held: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Our tags when those in the settings change from `before` to `after`.
+
+    Only what the settings say otherwise than before is taken over: a tag that was changed while the agent runs
+    stays so. Deviation: Serf puts all tags back to the configured ones at every reload.
+    """
+    changed = {name: value for name, value in after.items() if before.get(name) != value}
+    return {name: value for name, value in held.items() if name in after or name not in before} | changed
+
+
 def node_settings(settings: Settings, rpc: Address, identifier: str) -> NodeSettings:
-    """The gossip node that these settings ask for; `rpc` is the announced RPC address."""
+    """The gossip node that these settings ask for; `rpc` is the announced RPC address. Raises ConfigError."""
     nomad = settings.pool == "nomad"
+    _make_folder(settings.data_dir)
+    serf = SerfConfig(conflict=settings.conflict)
     given = settings.advertise["serf"]
     return NodeSettings(
         name=settings.gossip_name,
@@ -90,9 +141,12 @@ def node_settings(settings: Settings, rpc: Address, identifier: str) -> NodeSett
         advertise=(given.host, given.port) if given else None,
         tags=server_tags(settings, rpc, identifier) if nomad else settings.tags,
         swim=settings.swim,
-        serf=SerfConfig(reconnect_timeout=NOMAD_RECONNECT_TIMEOUT) if nomad else SerfConfig(),
+        serf=replace(serf, reconnect_timeout=NOMAD_RECONNECT_TIMEOUT) if nomad else serf,
         wire=WireConfig(label=settings.label.encode()),
         keys=settings.keys,
+        keyring_file=keyring_file(settings),
+        snapshot=settings.snapshot,
+        rejoin_after_leave=settings.rejoin_after_leave,
         versions=NOMAD_VERSIONS if nomad else VERSIONS,
         guard=nomad_guard if nomad else None,
     )

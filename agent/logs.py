@@ -8,7 +8,7 @@ import contextlib
 import datetime
 import json
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from types import NoneType
 from typing import Any, Protocol, TextIO
 
@@ -42,10 +42,13 @@ class Log(Protocol):
 
 
 class _Lines(structlog.BoundLoggerBase):
-    """A structlog logger with the five levels of Nomad's agent; one below the threshold costs a comparison."""
+    """A structlog logger with the five levels of Nomad's agent; one below the threshold costs two comparisons."""
 
     def _at(self, level: str, text: str, fields: dict[str, object]) -> None:
         sink: Logs = self._context["sink"]
+        if sink.copy is not None:
+            event = {"sink": sink, "module": self._context["module"], "event": text, **fields}
+            sink.copy(_render_text(None, level, _stamp(None, level, event)))
         if _RANK[level] >= sink.threshold:
             self._proxy_to_logger(level, text, **fields)
 
@@ -88,6 +91,8 @@ class Logs:
     def __init__(self, *, level: str, as_json: bool, stream: TextIO | None = None) -> None:
         self.set_level(level)
         self.as_json = as_json
+        self.copy: Callable[[str], None] | None = None
+        """Gets every line as text, whatever its level; for those who follow the log from elsewhere."""
         self._output = _Output(stream or sys.stdout)
 
     def set_level(self, level: str) -> None:

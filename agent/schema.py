@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from moot.agent import checks
+from moot.agent.discovery import check_discovery
+from moot.agent.handlers import TIMEOUT, parse_handler
+from moot.gossip.config import CONFLICT_MODES
 from moot.gossip.errors import ConfigError
 
 Value: TypeAlias = str | int | bool | float | list[str] | dict[str, str]
@@ -24,6 +27,30 @@ class Key:
     default: Value
     append: bool = False
     """Lists: a later source adds to the earlier ones."""
+
+
+def _handlers(value: object) -> list[str]:
+    """Event handlers as `handlers.parse_handler` takes them."""
+    found = checks.texts(value)
+    for spec in found:
+        _tried(parse_handler, spec)
+    return found
+
+
+def _discovery(value: object) -> str:
+    """A name for `discovery.Discovery`."""
+    found = checks.text(value)
+    if found:
+        _tried(check_discovery, found)
+    return found
+
+
+def _tried(check: Callable[[str], object], value: str) -> None:
+    """What a part of the agent says about its setting, as a ValueError."""
+    try:
+        check(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 KEYS: dict[str, Key] = {
@@ -53,11 +80,23 @@ KEYS: dict[str, Key] = {
     "server.retry_join": Key(checks.texts, [], append=True),
     "server.retry_max": Key(checks.count, 0),
     "server.retry_interval": Key(checks.retry_pause, 30.0),
+    "server.rejoin_after_leave": Key(checks.flag, False),
     "client.enabled": Key(checks.no_client, False),
     "moot.pool": Key(checks.one_of("nomad", "serf"), "nomad"),
     "moot.profile": Key(checks.one_of("lan", "wan", "local"), ""),
     "moot.label": Key(checks.label, ""),
     "moot.tags": Key(checks.text_map, {}),
+    "moot.ipc_addr": Key(checks.endpoint, ""),
+    "moot.ipc_auth": Key(checks.text, ""),
+    "moot.snapshot": Key(checks.file, ""),
+    "moot.keyring_file": Key(checks.file, ""),
+    "moot.event_handlers": Key(_handlers, [], append=True),
+    "moot.handler_timeout": Key(checks.duration, TIMEOUT),
+    "moot.discover": Key(_discovery, ""),
+    "moot.discover_interface": Key(checks.text, ""),
+    "moot.conflict": Key(checks.one_of(*CONFLICT_MODES), ""),
+    "moot.replay": Key(checks.flag, False),
+    "moot.reclaim_after": Key(checks.duration, 0.0),
     "moot.timing.probe_interval": Key(checks.timing, 0.0),
     "moot.timing.probe_timeout": Key(checks.timing, 0.0),
     "moot.timing.gossip_interval": Key(checks.timing, 0.0),
@@ -67,7 +106,8 @@ KEYS: dict[str, Key] = {
 }
 """Every key, by its dotted path. The names are Nomad's; what Nomad does not have is in the block `moot`.
 
-The timing keys stand for what the profile says when they are zero."""
+The timing keys stand for what the profile says when they are zero, `moot.conflict` for what the pool's kind says
+when it is empty."""
 
 BLOCKS = {name.rpartition(".")[0] for name in KEYS if "." in name}
 DEV: Layer = {"log_level": "debug", "server.bootstrap_expect": 1}
@@ -112,7 +152,7 @@ def put(layer: Layer, path: str, value: object, *, label: str) -> None:
 
 
 def merge(onto: Layer, later: Mapping[str, Value]) -> None:
-    """Lay `later` over `onto`: lists of joins add up, maps merge by key, anything else is replaced.
+    """Lay `later` over `onto`: lists of joins and handlers add up, maps merge by key, anything else is replaced.
 
     An empty text does not unset an earlier one (Nomad's rule); zero and false do count, because port 0 and an
     explicit false mean something here.

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from moot.agent import config, schema
 from moot.agent.cli import COMMANDS, cli
 from moot.agent.cluster import AGENTS_MAX
+from moot.agent.serf import line
 from moot.http.api import build_api
 from moot.http.backend import Identity
 from moot.http.counters import HttpCounters
@@ -33,7 +34,7 @@ CODE = [path for folder in ("agent", "gossip", "http") for path in (ROOT / folde
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(`+)(.+?)\1")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-INVOKED = re.compile(r"(?<![\w./-])moot ([^|;&>)#`\"…]+)")
+INVOKED = re.compile(r"(?<![\w./-])(?<!# )moot ([^|;&>)#`\"…]+)")
 PATH = re.compile(r"/(?:v1|ui)/[\w/-]*")
 FILE = re.compile(r"(?<![\w./-])(?:agent|gossip|http|bench|tests|docs|src)/[\w./*-]+")
 
@@ -80,10 +81,10 @@ def headings(page: Path) -> set[str]:
 
 @dataclass
 class Invocation:
-    """`moot` with words after it: the command that they name, and the rest."""
+    """`moot` with words after it: what they name, the flags that it has, and the rest."""
 
-    command: click.Command
     name: str
+    flags: set[str]
     rest: list[str]
 
 
@@ -101,7 +102,12 @@ def invocations(snippet: str) -> Iterator[Invocation]:
             inner = command.get_command(context, word)
             assert inner is not None, f"`{name} {word}` does not exist, in: {snippet}"
             command, name = inner, f"{name} {word}"
-        yield Invocation(command, name, words)
+        if name == "moot serf" and words and words[0].islower() and not words[0].startswith("-"):
+            word = words.pop(0)
+            known = {f"-{flag}" for flag in line.find(word).flags()}
+            yield Invocation(f"{name} {word}", known | {f"-{flag}" for flag in known}, words)
+        else:
+            yield Invocation(name, flags(command), words)
 
 
 def flags(command: click.Command) -> set[str]:
@@ -131,7 +137,7 @@ def test_every_command_and_flag_that_is_named_exists(page: Path) -> None:
     for snippet in [*typed, *spans(text)]:
         for invocation in invocations(snippet):
             named = {word.partition("=")[0] for word in invocation.rest if re.match("--?[a-z]", word)}
-            assert named <= flags(invocation.command), f"{invocation.name}, in: {snippet}"
+            assert named <= invocation.flags, f"{invocation.name}, in: {snippet}"
 
 
 @every_page

@@ -14,13 +14,28 @@ from moot.agent.agent import Agent
 from moot.agent.logs import Logs
 from moot.agent.processes import KEY_VARIABLE
 
+IPC_AUTH_VARIABLE = "MOOT_IPC_AUTH"
+SECRETS = (KEY_VARIABLE, IPC_AUTH_VARIABLE)
+"""Variables that the scripts of event handlers do not inherit."""
 FLAGS: dict[str, str] = {}
 """Key to the flag that stands for it."""
+VARIABLES: dict[str, str] = {}
+"""Key to the environment variable that stands for it."""
 
 
-def flag(name: str, key: str, text: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
+def flag(
+    name: str,
+    key: str,
+    text: str,
+    *,
+    variable: str | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option that stands for a key of the configuration files, by the dotted path `key`."""
     FLAGS[key] = name
+    if variable is not None:
+        VARIABLES[key] = variable
+        options |= {"envvar": variable, "show_envvar": True}
     return click.option(name, key.replace(".", "__"), default=None, help=text, **options)
 
 
@@ -101,8 +116,14 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     "Gossip key in base64, from `moot keygen`. Others on this machine can read it here: rather give it in the"
     " variable, or as server.encrypt in a --config file of mode 0600.",
     metavar="KEY",
-    envvar=KEY_VARIABLE,
-    show_envvar=True,
+    variable=KEY_VARIABLE,
+)
+@flag(
+    "--keyring-file",
+    "moot.keyring_file",
+    "Where the pool's keys are kept, so that a rotated key outlives a restart; what it holds counts, not --encrypt."
+    "  [default: DATA_DIR/serf/local.keyring when there is a key]",
+    metavar="PATH",
 )
 @flag("--label", "moot.label", "Packets with another label are refused, so pools cannot merge by accident.")
 @flag("--profile", "moot.profile", "Timing: lan, wan or local.  [default: wan in nomad pools, else lan]")
@@ -112,6 +133,70 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     "nomad: Nomad's names, tags and merge check. serf: mixes with serf agents.  [default: nomad]",
 )
 @flag("--data-dir", "data_dir", "Absolute path for what outlives a restart; made when missing.", metavar="DIR")
+@flag(
+    "--snapshot",
+    "moot.snapshot",
+    "Where it is noted who is in the pool, so that a restart finds back to it, in Serf's format."
+    "  [default: DATA_DIR/serf/local.snapshot]",
+    metavar="PATH",
+)
+@flag(
+    "--rejoin", "server.rejoin_after_leave", "Find back to the pool of the snapshot also after a leave.", is_flag=True
+)
+@flag("--replay", "moot.replay", "Take the pool's past user events when joining it.", is_flag=True)
+@flag(
+    "--ipc-addr",
+    "moot.ipc_addr",
+    "Serve Serf's client RPC here, for `serf` and `moot serf`; the port is 7373 unless given, 0 takes any free one."
+    "  [default: off]",
+    metavar="IP[:PORT]",
+)
+@flag(
+    "--ipc-auth",
+    "moot.ipc_auth",
+    "Key that clients of the RPC must show. Rather give it in the variable or a file, as for --encrypt.",
+    metavar="KEY",
+    variable=IPC_AUTH_VARIABLE,
+)
+@flag(
+    "--event-handler",
+    "moot.event_handlers",
+    "Run this when something happens: SCRIPT, or FILTER=SCRIPT such as member-failed=./page; repeatable.",
+    metavar="SPEC",
+    multiple=True,
+    callback=listed,
+)
+@flag(
+    "--handler-timeout",
+    "moot.handler_timeout",
+    "How long a handler's script may run; 0s is for ever.  [default: 1m]",
+    metavar="TIME",
+)
+@flag(
+    "--discover",
+    "moot.discover",
+    "Find the agents of this name on the local network by multicast DNS, and join them.",
+    metavar="NAME",
+)
+@flag(
+    "--discover-interface",
+    "moot.discover_interface",
+    "Network interface to discover through, by name or IP.  [default: that of the bind address, or all]",
+    metavar="NAME",
+)
+@flag(
+    "--conflict",
+    "moot.conflict",
+    "When another member has our name: off, warn, or vote, where the pool decides and one of the two ends."
+    "  [default: warn in nomad pools, else vote]",
+    metavar="MODE",
+)
+@flag(
+    "--reclaim-after",
+    "moot.reclaim_after",
+    "How long after a member failed its name may come back at another address.  [default: never]",
+    metavar="TIME",
+)
 @flag("--log-level", "log_level", "trace, debug, info, warn or error.  [default: info]")
 @flag("--log-json", "log_json", "Write the log as JSON objects.", is_flag=True)
 @flag(
@@ -138,7 +223,7 @@ def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline:
         value = flags[key.replace(".", "__")]
         if value is not None:
             from_variable = ctx.get_parameter_source(key.replace(".", "__")) is ParameterSource.ENVIRONMENT
-            given.append(config.Flag(KEY_VARIABLE if from_variable else name, key, value))
+            given.append(config.Flag(VARIABLES[key] if from_variable else name, key, value))
 
     def reread() -> config.Settings:
         return config.load(paths, given, dev=dev)
@@ -147,5 +232,7 @@ def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline:
         settings = reread()
     except config.FlagError as error:
         raise click.UsageError(str(error), ctx) from None
+    for secret in SECRETS:
+        os.environ.pop(secret, None)
     logs = Logs(level=settings.log_level, as_json=settings.log_json)
     ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))

@@ -104,7 +104,9 @@ def test_tags_of_a_configuration_that_is_reloaded_are_announced_and_those_of_the
         assert agent.lines("some changes need a restart of the agent") == []
         write(big="x" * 600)
         agent.process.send_signal(signal.SIGHUP)
-        assert "exceeds limit of 512 bytes" in agent.wait_for("tags not changed")["reason"]
+        assert (
+            "exceeds limit of 512 bytes" in agent.wait_for("configuration not reloaded, the old one stays")["reason"]
+        )
         assert agent.client.tags()["tags"] == wanted
 
 
