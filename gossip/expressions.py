@@ -3,7 +3,8 @@
 Serf compiles these with Go's regexp package, which is RE2's syntax and RE2's promise: time linear in
 expression times text. Python's own `re` has another syntax and can take exponential time, so the engine here
 is RE2 itself (google-re2). An expression from a peer is bounded three times: in length, in the memory of its
-program (which bounds what one search may cost), and in how many are kept compiled.
+program (which bounds what one search may cost), and in how many are kept compiled. How much all searches may
+cost together is for `serf.queries` to say.
 
 Where RE2 and Go's package differ, and what happens here:
 
@@ -33,6 +34,10 @@ LENGTH_MAX = 4096
 MEMORY_MAX = 256 * 1024
 """Bytes of one compiled expression, twice that at the most while it is made. A program of this size is some
 10,000 steps, a search in a tag of 512 bytes then costs 35 ms in the worst case that we could construct."""
+MAKING = 16
+"""To make an expression takes as long as to search so many bytes with it."""
+REFUSED_EFFORT = 1_000_000
+"""Steps that it takes at most to find out that an expression is none, or too large."""
 KEPT_MAX = 64
 """How many compiled expressions are kept."""
 
@@ -46,6 +51,9 @@ class ExpressionError(GossipError):
 
 
 class _Program(Protocol):
+    @property
+    def programsize(self) -> int: ...
+
     def search(self, text: bytes, /) -> object | None: ...
 
 
@@ -61,6 +69,10 @@ class Expression:
     def search(self, text: str) -> bool:
         """Whether it matches anywhere in `text`; it has to say `^…$` itself when it means the whole."""
         return self._program.search(_NO_UTF8.sub("\ufffd", text).encode()) is not None
+
+    def effort(self, text: str) -> int:
+        """Steps that making it and searching `text` once take at most; a million of them last 3 ms."""
+        return 2 * self._program.programsize * (MAKING + len(text))
 
 
 def compile(text: str) -> Expression:  # noqa: A001 - used as expressions.compile

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from moot.gossip.errors import CommandError, WireError
-from moot.gossip.expressions import ExpressionError
+from moot.gossip.expressions import REFUSED_EFFORT, ExpressionError
 from moot.gossip.expressions import compile as compile_expression
 from moot.gossip.serf.events import QueryReceived
 from moot.gossip.serf.lamport import LamportClock
@@ -16,6 +16,7 @@ from moot.gossip.serf.messages import (
     Query,
     QueryResponse,
     Relay,
+    TagFilter,
 )
 from moot.gossip.serf.outbox import Outbox
 from moot.gossip.serf.ring import Ring
@@ -32,6 +33,13 @@ INTERNAL_PREFIX = "_serf_"
 """Queries with such names are between agents; the embedding program is never shown them."""
 FILTERS_MAX = 64
 """Most filters of one query: more are no honest one, and each expression costs time."""
+EFFORT_RATE = 40e6
+"""Steps per second that expressions of queries may take in the long run: a tenth of a processor.
+
+Deviation: the reference searches with whatever it is sent. A datagram can hold 255 queries with dozens of
+expressions each, and one of those can take 20 ms: seconds in which nobody's ping is answered."""
+EFFORT_BURST = 8_000_000
+"""Steps that may be taken at once, 20 ms. An honest expression takes some thousands."""
 ANSWERABLE_MAX = 1024
 """Most queries that wait for an answer of the program; when there are more, the oldest counts as too late."""
 RELAY_PROTOCOL_MIN = 5
@@ -39,7 +47,7 @@ RELAY_PROTOCOL_MIN = 5
 
 
 class Allowance:
-    """How many replies may still be sent: `rate` more every second, up to `burst` (a token bucket)."""
+    """How much may still be done: `rate` more every second, up to `burst` (a token bucket)."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._rate = rate
@@ -47,14 +55,18 @@ class Allowance:
         self._left = float(burst)
         self._at = 0.0
 
-    def take(self, now: float) -> bool:
-        """Use one up. False when there is none."""
+    def take(self, now: float, cost: int = 1) -> bool:
+        """Use so much up. False, and nothing is used up, when there is less."""
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
-        if self._left < 1.0:
+        if self._left < cost:
             return False
-        self._left -= 1.0
+        self._left -= cost
         return True
+
+    def overdraw(self, cost: int) -> None:
+        """Use up what was done already, even if there is less."""
+        self._left -= cost
 
 
 class _Pending:
@@ -84,6 +96,7 @@ class Queries:
         self._table = table
         self._on_internal = on_internal
         self._allowance = Allowance(state.config.reply_rate, state.config.reply_burst)
+        self._effort = Allowance(EFFORT_RATE, EFFORT_BURST)
         self._pending: dict[tuple[int, int], _Pending] = {}
 
     @property
@@ -163,7 +176,7 @@ class Queries:
         return self._ring.take(query.ltime, query.id, COST_BYTES)
 
     def _handle(self, now: float, query: Query) -> None:
-        if not self._means_us(query.filters):
+        if not self._means_us(now, query.filters):
             return
         if query.flags & QUERY_ACK:
             self._reply(now, query, QueryResponse(query.ltime, query.id, self._state.name, RESPONSE_ACK))
@@ -181,7 +194,7 @@ class Queries:
                 del pending[key]
         pending[query.ltime, query.id] = _Pending(deadline)
 
-    def _means_us(self, filters: Sequence[bytes]) -> bool:
+    def _means_us(self, now: float, filters: Sequence[bytes]) -> bool:
         """Whether all filters pass. One that cannot be read passes nobody (serf.go shouldProcessQuery)."""
         if len(filters) > FILTERS_MAX:
             self._state.counters.refused["query-filter"] += 1
@@ -196,12 +209,26 @@ class Queries:
                     continue
                 if tags is None:
                     tags = decode_tags(self._state.swim.me.meta)
-                if not compile_expression(wanted.expr).search(tags.get(wanted.tag, "")):
+                if not self._finds(now, wanted, tags.get(wanted.tag, "")):
                     return False
             except (WireError, ExpressionError):
                 self._state.counters.refused["query-filter"] += 1
                 return False
         return True
+
+    def _finds(self, now: float, wanted: TagFilter, value: str) -> bool:
+        """Whether the expression is found in a tag's value; not when too much was searched of late."""
+        effort = self._effort
+        if effort.take(now):
+            try:
+                expression = compile_expression(wanted.expr)
+            except ExpressionError:
+                effort.overdraw(REFUSED_EFFORT)
+                raise
+            if effort.take(now, expression.effort(value)):
+                return expression.search(value)
+        self._state.counters.refused["query-effort"] += 1
+        return False
 
     def _reply(self, now: float, query: Query, response: QueryResponse) -> None:
         if self._send(now, query, response):

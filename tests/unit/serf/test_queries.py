@@ -97,6 +97,27 @@ def test_more_filters_than_anybody_needs_mean_nobody() -> None:
     assert not means(desk, *[NodeFilter(("me",))] * (FILTERS_MAX + 1))
 
 
+@pytest.mark.parametrize("expression", ["^(?:.?.?.?.?){60}$", "(?:(?:a?){10}){99}b*$", r"\pL{20}"])
+def test_expressions_that_cost_much_are_searched_for_only_so_often(expression: str) -> None:
+    desk = SerfDesk(tags={"role": "a" * 200})
+    dear, cheap = (encode_filter(TagFilter("role", expr)) for expr in (expression, "^a"))
+    desk.told(*(query(3, number, filters=[dear] * 9) for number in range(100)))
+    assert len(desk.out.took(QueryReceived)) < 5
+    assert desk.serf.counters.refused["query-effort"] >= 80
+    desk.out.now = 0.1
+    desk.told(*(query(4, number, filters=[cheap]) for number in range(100)))
+    assert len(desk.out.took(QueryReceived)) == 100
+
+
+def test_the_dearest_expression_is_searched_for_once_in_a_while() -> None:
+    desk = SerfDesk(tags={"role": "a" * 480})
+    for now in (0.0, 0.2):
+        desk.out.now = now
+        assert means(desk, TagFilter("role", "(?:.?.?.?.?){200}"))
+        assert not means(desk, TagFilter("role", "(?:.?.?.?.?){200}"))
+        assert means(desk, TagFilter("role", "a$"))
+
+
 def test_an_ack_goes_to_the_asker_and_only_when_it_is_asked_for() -> None:
     desk = SerfDesk()
     desk.told(query(3, 7))
