@@ -5,33 +5,27 @@ name; with 1 when it was just stopped, could not start or join, or a leave took 
 """
 
 import signal
-import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import fields, replace
 from typing import Final
 
 import trio
 
-from moot.agent.delivery import Delivery
-from moot.agent.discovery import Discovery
 from moot.agent.event_filter import parse_event_filters
-from moot.agent.handlers import Handlers
-from moot.agent.rpc.server import RpcServer
 from moot.agent.serf.backend import SerfRpcBackend, TagsFile, load_tags
 from moot.agent.serf.config import SECOND, SerfAgentSettings
 from moot.agent.serf.event_lines import EventLines
 from moot.agent.serf.gotext import duration_text
 from moot.agent.serf.journal import Journal
 from moot.agent.serf.start import StartFailed, check_protocol, listen_failure, node_settings, rpc_endpoint
+from moot.agent.services import LAST_WORDS, Services
 from moot.gossip.errors import CommandError, ConfigError, NameTaken
 from moot.gossip.net.node import Node
+from moot.gossip.record import Address
 from moot.gossip.serf.announcer import SerfState
-from moot.gossip.serf.coalesce import Coalescer
 
 GRACEFUL_TIMEOUT: Final = 3.0
 """Seconds that a leave after a signal may take."""
-LAST_WORDS: Final = 2.0
-"""Seconds for the log and for event handlers to deal with what happened last."""
 SIGNAL_NAMES: Final = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
 RELOADABLE: Final = frozenset({"log_level", "handlers", "tags", "notices"})
 
@@ -49,19 +43,14 @@ class SerfAgent:
         self.node = node = Node(node_settings(settings, journal))
         self._tags = TagsFile(node, settings.tags_file)
         self._lines = EventLines(journal, node, settings.serf)
-        log = journal.logger("agent")
-        self.delivery = Delivery(node, Coalescer(), log)
-        self.handlers = Handlers(settings.node_name, node, self.delivery, log, settings.handlers)
+        self.services = Services(node, journal.logger, handlers=settings.handlers)
         self.backend = SerfRpcBackend(
             node,
-            self.delivery,
+            self.services.delivery,
             journal,
             end=lambda: self.end(0),
             tags=self._tags,
-            handlers=self.handlers.listing,
-        )
-        self.rpc = RpcServer(
-            self.backend, journal.logger("agent.ipc"), report=self._report_fault, auth_key=settings.rpc_auth
+            handlers=self.services.handlers.listing,
         )
         self._pool = trio.CancelScope()
         self._started = False
@@ -98,7 +87,7 @@ class SerfAgent:
         self._pool.cancel()
         with trio.move_on_after(LAST_WORDS):
             await self._written.wait()
-        await self.handlers.drain(LAST_WORDS)
+        await self.services.wind_up()
         self._note("INFO", "shutdown complete")
 
     def _note(self, level: str, text: str) -> None:
@@ -126,8 +115,7 @@ class SerfAgent:
         settings = self.settings
         try:
             check_protocol(settings.protocol)
-            await nursery.start(self.delivery.run)
-            await nursery.start(self.handlers.run)
+            await self.services.prepare(nursery)
             await nursery.start(self._write_deliveries)
             self._note("INFO", "Serf agent starting")
             await nursery.start(self._run_node)
@@ -136,8 +124,7 @@ class SerfAgent:
             text = listen_failure(str(settings.bind), error.__cause__) if listening else str(error)
             raise StartFailed(f"Failed to start the Serf agent: Error creating Serf: {text}") from error
         self._started = True
-        where = await self._listen()
-        await nursery.start(self.rpc.serve)
+        where = await self._serve_rpc(nursery)
         self.journal.say("Starting Serf agent RPC...")
         if settings.discover:
             await self._discover(nursery)
@@ -154,26 +141,25 @@ class SerfAgent:
                 self._note("WARN", "Serf shutdown detected, quitting")
                 self.end(0)
 
-    async def _listen(self) -> str:
+    async def _serve_rpc(self, nursery: trio.Nursery) -> Address:
         """Where the RPC listens. Raises StartFailed."""
-        host, port = rpc_endpoint(self.settings.rpc_addr)
+        settings = self.settings
+        host, port = rpc_endpoint(settings.rpc_addr)
         try:
-            return str(await self.rpc.listen(host, port))
+            return await self.services.serve_rpc(nursery, self.backend, host, port, auth_key=settings.rpc_auth)
         except OSError as error:
-            raise StartFailed(
-                f"Error starting RPC listener: {listen_failure(self.settings.rpc_addr, error)}"
-            ) from None
+            raise StartFailed(f"Error starting RPC listener: {listen_failure(settings.rpc_addr, error)}") from None
 
     async def _discover(self, nursery: trio.Nursery) -> None:
         settings = self.settings
-        log = self.journal.logger("agent.mdns")
         try:
-            discovery = Discovery(settings.discover, settings.node_name, self.node, log, interface=settings.mdns_host)
-            await nursery.start(discovery.run)
+            await self.services.discover(
+                nursery, settings.discover, interface=settings.mdns_interface, replay=settings.replay
+            )
         except ConfigError as error:
             raise StartFailed(f"Error starting mDNS listener: {error}") from error
 
-    def _say_facts(self, rpc: str) -> None:
+    def _say_facts(self, rpc: Address) -> None:
         settings = self.settings
         facts = {
             "Node name": f"'{settings.node_name}'",
@@ -240,7 +226,7 @@ class SerfAgent:
 
     async def _write_deliveries(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """What handlers and streams get, as it is delivered."""
-        with self.delivery.subscribe("log", parse_event_filters("*")) as delivered:
+        with self.services.delivery.subscribe("log", parse_event_filters("*")) as delivered:
             task_status.started()
             async for event in delivered:
                 self._lines.received(event)
@@ -298,10 +284,5 @@ class SerfAgent:
         if fixed:
             self._note("WARN", f"some changes need a restart: {', '.join(fixed)}")
         self.journal.set_level(fresh.log_level)
-        self.handlers.replace(fresh.handlers)
+        self.services.handlers.replace(fresh.handlers)
         self.settings = replace(held, **{name: getattr(fresh, name) for name in RELOADABLE})
-
-    def _report_fault(self, about: str, error: Exception) -> None:
-        """A bug of ours that one client met: the agent goes on, the log says all that helps to find it."""
-        trace = "".join(traceback.format_exception(error))
-        self.journal.logger("agent.ipc").error("internal error", client=about, traceback=trace)

@@ -139,8 +139,6 @@ class SerfAgentSettings:
     tags_file: Path | None
     bind: HostPort
     advertise: HostPort | None
-    interface: str
-    """The network interface that was asked for; multicast goes through it, too."""
     keys: tuple[bytes, ...] = field(repr=False)
     keyring_file: Path | None
     handlers: tuple[Handler, ...]
@@ -159,8 +157,8 @@ class SerfAgentSettings:
     leave_on_terminate: bool
     skip_leave_on_interrupt: bool
     discover: str
-    mdns_host: str | None
-    """The IP through which discovery multicasts; None is all that there are."""
+    mdns_interface: str
+    """The network interface for discovery; where it listens, if empty."""
     compress: bool
     serf: SerfConfig
     notices: tuple[str, ...]
@@ -246,14 +244,12 @@ def _settings(merged: Layer) -> SerfAgentSettings:
     if get["rejoin_after_leave"] and not get["snapshot_path"]:
         notices.append("Warning: 'RejoinAfterLeave' enabled without snapshot file")
     notices += _not_done(get)
-    mdns_interface = get["mdns"].get("interface", "") or get["interface"]
     return SerfAgentSettings(
         node_name=get["node_name"] or socket.gethostname(),
         tags=tags,
         tags_file=_path(get["tags_file"]),
         bind=bind,
         advertise=advertise,
-        interface=get["interface"],
         keys=keys,
         keyring_file=_path(get["keyring_file"]),
         handlers=handlers,
@@ -272,7 +268,7 @@ def _settings(merged: Layer) -> SerfAgentSettings:
         leave_on_terminate=get["leave_on_terminate"],
         skip_leave_on_interrupt=get["skip_leave_on_interrupt"],
         discover=get["discover"],
-        mdns_host=_hosts_of(mdns_interface)[0] if mdns_interface else None,
+        mdns_interface=get["mdns"].get("interface", "") or get["interface"],
         compress=get["enable_compression"],
         serf=_serf(get),
         notices=tuple(notices),
@@ -319,25 +315,19 @@ def _bind(text: str, interface: str, notices: list[str]) -> HostPort:
     bind = _address("bind", text)
     if not interface:
         return bind
-    hosts = _hosts_of(interface)
-    if bind.host in hosts:
-        return bind
-    if bind.host != ANY_HOST:
-        raise ConfigError(f"Interface '{interface}' has no '{bind.host}' address")
-    notices.append(f"Using interface '{interface}' address '{hosts[0]}'")
-    return HostPort(host=hosts[0], port=bind.port)
-
-
-def _hosts_of(interface: str) -> list[str]:
-    """Its addresses that need no scope, at least one. Raises ConfigError."""
     try:
         found = addresses_of(interface)
     except OSError:
         raise ConfigError("Invalid network interface: route ip+net: no such network interface") from None
     hosts = [str(address) for address in found if not address.is_link_local]
+    if bind.host in hosts:
+        return bind
+    if bind.host != ANY_HOST:
+        raise ConfigError(f"Interface '{interface}' has no '{bind.host}' address")
     if not hosts:
         raise ConfigError(f"Interface '{interface}' has no addresses")
-    return hosts
+    notices.append(f"Using interface '{interface}' address '{hosts[0]}'")
+    return HostPort(host=hosts[0], port=bind.port)
 
 
 def _key(text: str) -> bytes:

@@ -185,7 +185,7 @@ def test_an_interface_gives_the_address_or_must_have_it() -> None:
     settings = load("-iface=lo", "-bind=:7000")
     assert str(settings.bind) == "127.0.0.1:7000"
     assert settings.notices == ("Using interface 'lo' address '127.0.0.1'",)
-    assert settings.mdns_host == "127.0.0.1"
+    assert settings.mdns_interface == "lo"
     assert str(load("-iface=lo", "-bind=[::1]").bind) == "[::1]:7946"
     assert refused("-iface=lo", "-bind=127.0.0.2") == "Interface 'lo' has no '127.0.0.2' address"
     assert refused("-iface=bogus") == "Invalid network interface: route ip+net: no such network interface"
