@@ -15,9 +15,17 @@ from moot.gossip.serf.keys import (
 )
 from moot.gossip.serf.members import SerfTable
 from moot.gossip.serf.messages import KeyRequest, KeyResponse, Query, QueryResponse
-from moot.gossip.serf.queries import Queries
+from moot.gossip.serf.queries import Allowance, Queries
 from moot.gossip.serf.state import State
 from moot.gossip.swim.member import Status
+
+CHANGES_RATE = 4.0
+"""Changes of our keyring per second that others may ask for in the long run.
+
+Deviation: the reference knows no limit. A keyring that is kept in a file is on disk before a change counts, which
+holds up everything else for some milliseconds, and one datagram can ask for 255 of them."""
+CHANGES_BURST = 10
+"""How many at once: a rotation is three."""
 
 
 class Internal:
@@ -32,6 +40,7 @@ class Internal:
         self._store = store
         self._queries = queries
         self._asking = asking
+        self._changes = Allowance(CHANGES_RATE, CHANGES_BURST)
 
     def answer(self, now: float, query: Query) -> None:
         """Do what another agent asks."""
@@ -73,8 +82,10 @@ class Internal:
             self._queries.respond_internally(now, query, payload)
 
     def _answer_keys(self, now: float, query: Query, operation: str) -> None:
-        key = read_request(self._codec.decode_serf, query.payload)
-        response = KeyResponse(False) if key is None else operate(self._store, operation, key)
+        if operation == "list":  # whatever the payload is, as in the reference
+            response = operate(self._store, operation, b"")
+        else:
+            response = self._change_keys(now, operation, query.payload)
 
         def fits(attempt: KeyResponse) -> bool:
             payload = self._codec.encode_serf(attempt)
@@ -83,3 +94,11 @@ class Internal:
         cut = fitting(response, fits) if operation == "list" else response
         if cut is not None:
             self._queries.respond_internally(now, query, self._codec.encode_serf(cut))
+
+    def _change_keys(self, now: float, operation: str, payload: bytes) -> KeyResponse:
+        key = read_request(self._codec.decode_serf, payload)
+        if key is None:
+            return KeyResponse(False)
+        if not self._changes.take(now):
+            return KeyResponse(False, "too many key changes at once; try again in a moment")
+        return operate(self._store, operation, key)

@@ -86,7 +86,11 @@ def fitting(response: KeyResponse, fits: Callable[[KeyResponse], bool]) -> KeyRe
 
 
 class Tally:
-    """The answers to one key operation, until everybody that was asked has answered or the time is up."""
+    """The answers to one key operation, until everybody that was asked has answered or the time is up.
+
+    Deviation: the reference counts answers, so that one of a member that has just joined stands for one that said
+    nothing, and the operation is reported as a success while that one lacks the key.
+    """
 
     def __init__(self, operation: str, asked: Sequence[str], decode: Callable[[bytes], object]) -> None:
         self._operation = operation
@@ -108,15 +112,15 @@ class Tally:
 
     @property
     def is_complete(self) -> bool:
-        """Whether as many answered as were asked, as the reference counts it."""
-        return len(self._answers) >= self._asked
+        """Whether everybody that was asked has answered."""
+        return not self._waiting
 
     def report(self) -> KeyReport:
         failed = sum(not answer.result for answer in self._answers.values())
         if failed:
             error = f"{failed}/{self._asked} nodes reported failure"
         elif not self.is_complete:
-            error = f"{len(self._answers)}/{self._asked} nodes reported success"
+            error = f"{self._asked - len(self._waiting)}/{self._asked} nodes reported success"
         else:
             error = ""
         return KeyReport(self._operation, self._asked, self._answers, tuple(self._waiting), error)

@@ -9,6 +9,7 @@ from moot.gossip.config import LAN, SerfConfig
 from moot.gossip.record import Address
 from moot.gossip.serf.core import Serf
 from moot.gossip.serf.events import KeysDone, QueryReceived
+from moot.gossip.serf.internal import CHANGES_BURST, CHANGES_RATE
 from moot.gossip.serf.keys import KeyReport, KeyStore
 from moot.gossip.serf.messages import KeyRequest, KeyResponse, Query, QueryResponse
 from moot.gossip.swim.messages import User
@@ -56,13 +57,14 @@ class Member:
             self.serf, self.out = desk.serf, desk.out
         else:
             self.serf, self.out, self.keyring = encrypted(*keys)
+        self.now = 0.0
         self._ltime = 1
 
     def asked(self, name: str, payload: bytes) -> KeyResponse | None:
         self._ltime += 1
         self.out.packets.clear()
         query = Query(self._ltime, 1, ORIGIN, "asker", (), 0, 0, 10**9, f"_serf_{name}", payload)
-        self.serf.on_packet(0.0, ORIGIN, [User(query, encode_serf(query))])
+        self.serf.on_packet(self.now, ORIGIN, [User(query, encode_serf(query))])
         for to, user in self.out.sent(User):
             if to == ORIGIN:
                 assert isinstance(user.body, QueryResponse)
@@ -124,6 +126,23 @@ def test_a_request_that_cannot_be_read_fails_and_changes_nothing(payload: bytes)
     assert answer is not None
     assert not answer.result
     assert member.keyring.keys == [OLD]
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x07\xc1", b"junk"])
+def test_keys_are_listed_whatever_the_request_holds(payload: bytes) -> None:
+    assert Member(OLD).asked("list-keys", payload) == KeyResponse(True, "", [text(OLD)], text(OLD))
+
+
+def test_a_flood_of_changes_is_refused_and_lists_are_not() -> None:
+    member = Member(OLD)
+    told = [member.operate("install-key", number.to_bytes(16, "big")) for number in range(1, 51)]
+    refused = KeyResponse(False, "too many key changes at once; try again in a moment", [], "")
+    assert told == [KeyResponse(True, "", [], "")] * CHANGES_BURST + [refused] * (50 - CHANGES_BURST)
+    assert len(member.keyring.keys) == 1 + CHANGES_BURST
+    assert member.operate("list-keys") is not None
+    member.now = 1 / CHANGES_RATE
+    assert member.operate("use-key", OLD) == KeyResponse(True, "", [], "")
+    assert member.operate("use-key", OLD) == refused
 
 
 def test_a_list_too_long_for_one_answer_is_cut_and_says_so() -> None:
@@ -189,6 +208,21 @@ def test_who_says_nothing_until_the_time_is_up_is_named() -> None:
     told = report(desk)
     assert told is not None
     assert (told.asked, told.silent, told.error) == (2, ("b",), "1/2 nodes reported success")
+
+
+def test_somebody_who_has_just_joined_does_not_answer_for_somebody_who_says_nothing() -> None:
+    desk = SerfDesk()
+    desk.alive("b")
+    desk.serf.keys(0.0, "install", NEW)
+    desk.alive("new")
+    answer(desk, "me", KeyResponse(True))
+    answer(desk, "new", KeyResponse(True))
+    assert report(desk) is None
+    desk.only_serf_timers()
+    desk.run(10.0)
+    told = report(desk)
+    assert told is not None
+    assert (set(told.answers), told.silent, told.error) == ({"me", "new"}, ("b",), "1/2 nodes reported success")
 
 
 def test_refusals_and_junk_are_failures() -> None:
