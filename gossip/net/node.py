@@ -356,13 +356,15 @@ class Node:
                     self._running = False
         finally:
             transport.close()
-            self._feed.close()
             for channel in self._asking.values():
                 channel.close()
             for waiter in self._waiters.values():
                 waiter.ended.set()
-            if snapshotter is not None:
-                await snapshotter.end()
+            try:
+                if snapshotter is not None:
+                    await snapshotter.end()
+            finally:
+                self._feed.close()
         if self._name_taken:
             raise NameTaken(f"another member is the pool's {self.settings.name!r}; give this one another name")
 

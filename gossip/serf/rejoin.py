@@ -1,6 +1,6 @@
 """Rejoin: who was in the pool before we restarted, and how we find back to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.events import GivenUp
@@ -24,11 +24,10 @@ class Rejoin:
         self._ticket: Ticket | None = None
 
     def begin(self, now: float, alive: Mapping[str, Address], failed: Mapping[str, Address]) -> None:
-        """Try those that were alive, some at a time, until one of them lets us in."""
+        """Try those that were alive, some at a time, then those that had failed, until one of them lets us in."""
         self._sought = {name: address for name, address in {**failed, **alive}.items() if name != self._state.name}
         self._until = now + self._state.config.reconnect_timeout
-        self._untried = [self._sought[name] for name in alive if name in self._sought]
-        self._state.rng.shuffle(self._untried)
+        self._untried = [*self._shuffled(alive), *self._shuffled(failed.keys() - alive.keys())]
         self._try_more(now)
 
     def on_join_finished(self, now: float, ticket: Ticket, *, joined: bool) -> bool:
@@ -55,6 +54,11 @@ class Rejoin:
             most = self._state.swim_config.join_parallel_max if alone else 1
             addresses = self._state.rng.sample(list(sought.values()), min(most, len(sought)))
             self._ticket = self._state.swim.join(now, addresses)
+
+    def _shuffled(self, names: Iterable[str]) -> list[Address]:
+        found = [self._sought[name] for name in sorted(names) if name in self._sought]
+        self._state.rng.shuffle(found)
+        return found
 
     def _try_more(self, now: float) -> None:
         count = self._state.swim_config.join_parallel_max

@@ -45,6 +45,14 @@ def test_some_at_a_time_are_tried_until_one_answers() -> None:
     assert any(isinstance(body, JoinIntent) and body.node == "me" for body in desk.gossip())
 
 
+def test_those_who_had_failed_are_tried_last() -> None:
+    desk = SerfDesk()
+    desk.serf.rejoin(0.0, known("b", "c"), known("d"))
+    refuse(desk, streams := dialled(desk))
+    assert {stream.to for stream in streams[:2]} == set(known("b", "c").values())
+    assert [stream.to for stream in streams[2:]] == list(known("d").values())
+
+
 def test_we_do_not_dial_ourselves() -> None:
     desk = SerfDesk()
     desk.serf.rejoin(0.0, {"me": address(1)}, {"me": address(1)})
@@ -55,7 +63,7 @@ def test_we_do_not_dial_ourselves() -> None:
 def test_who_had_failed_is_looked_for_until_it_shows_up() -> None:
     desk = SerfDesk()
     desk.serf.rejoin(0.0, {}, known("b"))
-    assert dialled(desk) == []
+    refuse(desk, dialled(desk))
     for _ in range(3):
         reconnects(desk, 30.0)
         streams = dialled(desk)
@@ -69,6 +77,7 @@ def test_who_had_failed_is_looked_for_until_it_shows_up() -> None:
 def test_nobody_is_looked_for_for_ever() -> None:
     desk = SerfDesk()
     desk.serf.rejoin(0.0, {}, known("b"))
+    refuse(desk, dialled(desk))
     desk.only_timers()
     desk.run(25 * 3600.0)
     desk.serf.on_timer(desk.now, Timer.RECONNECT, 0)
@@ -79,6 +88,9 @@ def test_when_we_are_alone_several_are_tried_at_once() -> None:
     desk = SerfDesk()
     failed = {f"m{number}": address(10 + number) for number in range(20)}
     desk.serf.rejoin(0.0, {}, failed)
+    for _ in range(3):
+        refuse(desk, dialled(desk))
+    assert dialled(desk) == []
     reconnects(desk, 30.0)
     assert len(dialled(desk)) == LAN.join_parallel_max
 
