@@ -28,10 +28,16 @@ _CONTAINER: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 class Scanner:
     """Feed it bytes as they come, take whole objects out.
 
-    It never goes back: what was scanned of an object that is not complete yet is not scanned again.
+    It never goes back: what was scanned of an object that is not complete yet is not scanned again. The bounds
+    are those of one object; who reads answers that it asked for may want others.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, object_max: int = OBJECT_MAX, values_max: int = VALUES_MAX, depth_max: int = DEPTH_MAX
+    ) -> None:
+        self._object_max = object_max
+        self._values_max = values_max
+        self._depth_max = depth_max
         self._bytes = bytearray()
         self._at = 0  # where the next value begins; may lie beyond the bytes
         self._open: list[int] = []  # of each container that is open: how many values it still waits for
@@ -51,11 +57,11 @@ class Scanner:
             length, entries = found
             self._at += length
             self._values += 1
-            if self._at > OBJECT_MAX or self._values + entries > VALUES_MAX:
-                raise LimitExceeded("size", f"an object above {OBJECT_MAX} bytes or {VALUES_MAX} values")
+            if self._at > self._object_max or self._values + entries > self._values_max:
+                raise LimitExceeded("size", f"an object above {self._object_max} bytes or {self._values_max} values")
             if entries:
-                if len(self._open) >= DEPTH_MAX:
-                    raise LimitExceeded("depth", f"an object nested deeper than {DEPTH_MAX}")
+                if len(self._open) >= self._depth_max:
+                    raise LimitExceeded("depth", f"an object nested deeper than {self._depth_max}")
                 self._open.append(entries)
                 continue
             while self._open:
