@@ -243,6 +243,7 @@ class Node:
             yield Answers(query, deadline, receive)
         finally:
             self._asking.pop(ticket, None)
+            self.serf.abandon(ticket)
             send.close()
             receive.close()
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from moot.gossip.errors import CommandError
-from moot.gossip.record import message
+from moot.gossip.record import Ticket, message
+from moot.gossip.serf.events import QueryAcked, QueryAnswered, QueryDone
 from moot.gossip.serf.messages import (
     QUERY_ACK,
     RESPONSE_ACK,
@@ -53,10 +54,11 @@ class Question:
 class _Open:
     """A query of ours that is not over."""
 
-    __slots__ = ("acked", "answered", "on_answer", "strangers")
+    __slots__ = ("acked", "alarm", "answered", "on_answer", "strangers")
 
-    def __init__(self, on_answer: OnAnswer) -> None:
+    def __init__(self, on_answer: OnAnswer, alarm: int) -> None:
         self.on_answer = on_answer
+        self.alarm = alarm
         self.acked: set[str] = set()
         self.answered: set[str] = set()
         self.strangers = 0
@@ -70,6 +72,8 @@ class Asking:
         self._queries = queries
         self._outbox = outbox
         self._open: dict[tuple[int, int], _Open] = {}
+        self._programs: dict[Ticket, tuple[int, int]] = {}
+        """Of what is open, the queries of the program."""
 
     def default_timeout(self) -> float:
         """Seconds that a query gets: a multiple of what gossip takes to reach everybody."""
@@ -77,10 +81,33 @@ class Asking:
         mult = self._state.config.query_timeout_mult
         return self._state.swim_config.gossip_interval * mult * math.ceil(math.log10(n + 1))
 
-    def check(self, question: Question) -> None:
-        """Raises CommandError when a program must not ask this."""
+    def ask_for_program(self, now: float, question: Question) -> tuple[Ticket, Query, float]:
+        """Ask for the embedding program, which is told QueryAcked and QueryAnswered, at the deadline QueryDone.
+
+        Answers the ticket in these, the query and its deadline. Raises CommandError as `ask` does, and when a
+        program must not ask this.
+        """
         if question.name.startswith(INTERNAL_PREFIX) and (question.name != PING or question.payload):
             raise CommandError(f"Queries cannot contain the '{INTERNAL_PREFIX}' prefix")
+        ticket = self._state.swim.new_ticket()
+        notify = self._state.effects.notify
+
+        def on_answer(at: float, sender: str, payload: bytes | None) -> None:
+            notify(QueryAcked(ticket, sender) if payload is None else QueryAnswered(ticket, sender, payload))
+
+        def on_done(at: float) -> None:
+            del self._programs[ticket]
+            notify(QueryDone(ticket))
+
+        query, deadline = self.ask(now, question, on_answer, on_done)
+        self._programs[ticket] = (query.ltime, query.id)
+        return ticket, query, deadline
+
+    def abandon(self, ticket: Ticket) -> None:
+        """The program does not care any more; nothing follows. Unknown tickets are those of queries that are over."""
+        key = self._programs.pop(ticket, None)
+        if key is not None:
+            self._state.alarms.cancel(self._open.pop(key).alarm)
 
     def ask(
         self, now: float, question: Question, on_answer: OnAnswer, on_done: Callable[[float], None]
@@ -113,13 +140,13 @@ class Asking:
         if len(self._state.codec.encode_serf(query)) > limit:
             raise CommandError(f"query exceeds limit of {limit} bytes")
         key = (query.ltime, query.id)
-        self._open[key] = _Open(on_answer)
 
         def over(at: float) -> None:
             del self._open[key]
             on_done(at)
 
-        self._state.alarms.set(timeout, Timer.QUERY_DEADLINE, over)
+        alarm = self._state.alarms.set(timeout, Timer.QUERY_DEADLINE, over)
+        self._open[key] = _Open(on_answer, alarm)
         self._queries.hear_own(now, query)
         self._outbox.put(now, self._outbox.queries, user)
         return query, now + timeout

@@ -14,7 +14,7 @@ from moot.gossip.serf.announcer import Announcer, SerfState
 from moot.gossip.serf.asking import Asking, Question
 from moot.gossip.serf.codec import Codec
 from moot.gossip.serf.conflict import ConflictVote
-from moot.gossip.serf.events import CommandDone, JoinDone, QueryAcked, QueryAnswered, QueryDone, UserEventReceived
+from moot.gossip.serf.events import CommandDone, JoinDone, UserEventReceived
 from moot.gossip.serf.exchange import Exchange
 from moot.gossip.serf.guard import MergeGuard
 from moot.gossip.serf.internal import Internal
@@ -284,14 +284,11 @@ class Serf:
 
         Answers the ticket, the query and its deadline. Raises CommandError when it must not be asked.
         """
-        self._asking.check(question)
-        ticket = self.swim.new_ticket()
-        notify = self._effects.notify
+        return self._asking.ask_for_program(now, question)
 
-        def on_answer(at: float, sender: str, payload: bytes | None) -> None:
-            notify(QueryAcked(ticket, sender) if payload is None else QueryAnswered(ticket, sender, payload))
-
-        return ticket, *self._asking.ask(now, question, on_answer, lambda at: notify(QueryDone(ticket)))
+    def abandon(self, ticket: Ticket) -> None:
+        """Nobody waits any more for the answers to a query of ours: it is closed, and nothing more is told of it."""
+        self._asking.abandon(ticket)
 
     def respond(self, now: float, query: Query, payload: bytes) -> None:
         """Answer a query that was received. Raises CommandError: too late, twice, or too large."""

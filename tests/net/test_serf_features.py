@@ -12,7 +12,7 @@ import trio.testing
 from moot.gossip.errors import CommandError, ConfigError, NameTaken
 from moot.gossip.net import Node
 from moot.gossip.net.answers import Reply
-from moot.gossip.serf.asking import Question
+from moot.gossip.serf.asking import OPEN_MAX, Question
 from moot.gossip.serf.coordinate import distance
 from moot.gossip.serf.events import ConflictVoted, QueryAcked, QueryAnswered, QueryReceived, UserEventReceived
 from tests.support.pool import PATIENCE, Pool, open_pool, settings_of, until
@@ -137,6 +137,13 @@ async def test_a_question_that_is_dropped_or_outlives_its_node_ends() -> None:
                 assert [reply async for reply in answers] == []
         with pytest.raises(CommandError, match="stopped"), node.query(Question("who")):
             pass
+
+
+async def test_questions_that_were_dropped_do_not_stand_in_the_way_of_others() -> None:
+    async with open_pool(settings_of("a")) as pool:
+        for _ in range(OPEN_MAX + 1):
+            with pool["a"].query(Question("who", timeout=3600.0)):
+                pass
 
 
 async def test_keys_are_changed_everywhere_and_kept_in_files(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from moot.gossip.errors import CommandError
+from moot.gossip.serf.alarms import STEP
 from moot.gossip.serf.asking import OPEN_MAX, STRANGERS_MAX, Question
 from moot.gossip.serf.events import QueryAcked, QueryAnswered, QueryDone, QueryReceived
 from moot.gossip.serf.messages import (
@@ -13,6 +14,7 @@ from moot.gossip.serf.messages import (
     QueryResponse,
     TagFilter,
 )
+from moot.gossip.swim.effects import Timer
 from moot.gossip.wire.serf_codec import decode_filter, encode_serf
 from tests.support.serf import SerfDesk
 from tests.support.swim import address
@@ -142,3 +144,31 @@ def test_only_so_many_queries_are_open_at_once() -> None:
         ask(desk, Question("load"))
     only_serf_time(desk, 1.1)
     ask(desk, Question("load"))
+
+
+def test_a_query_that_nobody_waits_for_any_more_makes_room_and_is_not_heard_of_again() -> None:
+    desk = SerfDesk()
+    for _ in range(OPEN_MAX):
+        ticket, query, _ = desk.serf.query(0.0, Question("load", timeout=24 * 3600.0))
+        desk.serf.abandon(ticket)
+    _, kept, _ = desk.serf.query(0.0, Question("load", timeout=1.0))
+    desk.out.events.clear()
+    desk.told(*(QueryResponse(one.ltime, one.id, "b") for one in (query, kept)))
+    assert len(desk.out.took(QueryAnswered)) == 1
+    only_serf_time(desk, 2.0)
+    assert len(desk.out.took(QueryDone)) == 1
+    desk.serf.abandon(ticket)
+
+
+def test_the_timers_of_abandoned_queries_are_gone_within_a_minute() -> None:
+    desk = SerfDesk()
+    asked = [desk.serf.query(0.0, Question("load", timeout=3600.0))[0] for _ in range(100)]
+    for ticket in asked[1:]:
+        desk.serf.abandon(ticket)
+    desk.only_timers(Timer.QUERY_DEADLINE)
+    desk.run(STEP)
+    assert len(desk.out.timers) == 1
+    desk.run(3600.0 - STEP - 1)
+    assert desk.out.took(QueryDone) == []
+    desk.run(1.0)
+    assert desk.out.took(QueryDone) == [QueryDone(asked[0])]
