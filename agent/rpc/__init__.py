@@ -4,7 +4,8 @@ Both directions are a plain concatenation of msgpack objects over TCP, without l
 a header `{Command, Seq}` and, for commands that have one, a body; the answer a header `{Seq, Error}` and perhaps a
 body. Streaming commands go on with pairs of header and record under the request's Seq.
 
-`layout` says how a structure is written and read; `protocol` has every structure there is; both are pure. `client`
-speaks it over plain sockets. `server` listens, a `session` serves one connection, `streams` feed it with events,
-log lines and answers to queries; `backend` is the agent as they see it, over a Node.
+Pure: `layout` says how a structure is written and read, `protocol` has every structure there is, `scanner` cuts
+whole objects out of what a client sends. `client` speaks it over a plain socket. For an agent `server` listens, a
+`session` serves one client over its `connection`, and `streams` sends it events, log lines and answers to queries;
+`contract` is what they need of the agent, `backend` gives it over a Node, and `log_ring` keeps its last log lines.
 """

@@ -64,7 +64,6 @@ def stream_of(client: RpcClient, name: str) -> list[Any]:
     client.respond(query.id, b"0.5")
     said.append(told(lambda: client.respond(query.id, b"0.6")))
     said.append(sorted((it.type, it.sender, it.payload) for it in replies))
-    said.append(told(lambda: client.respond(query.id, b"too late")))
     client.tags({"new": "tag"}, ["role", "zz"])
     update = next(record for record in records if isinstance(record, MemberRecord))
     said.append((update.event, [(it.name, dict(it.tags)) for it in update.members]))
