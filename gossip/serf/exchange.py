@@ -7,7 +7,7 @@ from moot.gossip.serf.messages import SerfPushPull, UserEvent
 from moot.gossip.serf.outbox import Outbox
 from moot.gossip.serf.queries import Queries
 from moot.gossip.serf.revival import Revival
-from moot.gossip.serf.user_events import UserEvents
+from moot.gossip.serf.user_events import EVENTS_MAX, UserEvents
 from moot.gossip.swim.messages import User
 
 
@@ -59,7 +59,9 @@ class Exchange:
                 clock.witness(ltime - 1)
         if ignore_old:
             self._events.ignore_before(state.event_ltime)
+        left = EVENTS_MAX
         for slot in state.events:
-            if slot is not None:
-                for name, payload in slot.events:
+            if slot is not None and left > 0:
+                for name, payload in slot.events[:left]:
                     self._take_event(UserEvent(slot.ltime, name, payload))
+                left -= len(slot.events)

@@ -16,6 +16,11 @@ SLOT_BUDGET_BYTES = 400 * 1024
 """Most bytes of events with one Lamport time: a reader of push/pulls here takes no slot above 512 KiB."""
 COST_BYTES = 64
 """What an event takes besides its name and payload; in a push/pull it is less than half of that."""
+EVENTS_MAX = BUDGET_BYTES // COST_BYTES
+"""Most events that the ring can hold, hence most that are taken from one push/pull: 50 ms of work.
+
+Deviation: the reference takes them all. Empty ones have one byte on the wire, so that a state of a megabyte could
+hold up everything else for half a second."""
 
 
 class UserEvents:

@@ -4,6 +4,7 @@ from moot.gossip.serf import MemberStatus
 from moot.gossip.serf.events import MemberChange, UserEventReceived
 from moot.gossip.serf.lamport import LTIME_MAX
 from moot.gossip.serf.messages import EventSlot, JoinIntent
+from moot.gossip.serf.user_events import EVENTS_MAX
 from moot.gossip.swim.messages import Ping, PushPull
 from tests.support.serf import SerfDesk, push_pull
 from tests.support.swim import PEER, address, member
@@ -122,6 +123,16 @@ def test_events_of_the_ring_are_taken_each_once() -> None:
     desk.sync(push_pull(events=ring, event_ltime=12))
     taken = [(e.event.ltime, e.event.payload, e.event.coalesce) for e in desk.out.took(UserEventReceived)]
     assert taken == [(10, b"1", False), (10, b"2", False), (11, b"1", False)]
+
+
+def test_no_more_events_of_a_push_pull_are_taken_than_the_ring_can_hold() -> None:
+    desk = SerfDesk()
+    full = [EventSlot(ltime, [("", b"%d" % number) for number in range(900)]) for ltime in range(1, 101)]
+    desk.sync(push_pull(events=full, event_ltime=101))
+    assert len(desk.out.took(UserEventReceived)) <= EVENTS_MAX
+    # one that comes in time is heard all the same
+    desk.event(101)
+    assert len(desk.out.took(UserEventReceived)) == 1
 
 
 def test_what_we_tell_holds_everybody_and_the_left_apart() -> None:
