@@ -6,7 +6,11 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Put a file with this content in place, so that a crash leaves the old one or the new one. Raises OSError."""
+    """Put a file with this content in place, so that a crash leaves the old one or the new one.
+
+    A link stays, and what it leads to is replaced. Raises OSError; then nothing has changed.
+    """
+    path = Path(os.path.realpath(path))
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -24,10 +28,10 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the folder's entries on disk too, where the filesystem can do that."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
+    """Have the folder's entries on disk too, where that can be done: we may write one that we may not read."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
             os.fsync(handle)
-    finally:
-        os.close(handle)
+        finally:
+            os.close(handle)

@@ -93,8 +93,7 @@ class SnapshotFile:
         self.close()
         self._handle = handle
         self.size = len(content)
-        with suppress(OSError):  # a folder that we may write but not read
-            sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     def close(self) -> None:
         """Let go of the file; its content stays as it is."""
