@@ -78,6 +78,16 @@ class Agent:
 
     async def run(self) -> int:
         """Live until a signal, a leave or a failure; the exit code. Raises GossipError when the start fails."""
+        try:
+            await self._live()
+        finally:
+            if self._rpc_holder is not None:
+                self._rpc_holder.close()
+        if self._failure is not None:
+            raise self._failure
+        return self._exit_code
+
+    async def _live(self) -> None:
         watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         with trio.open_signal_receiver(*watched) as signals, self.node.subscribe() as events:
             async with trio.open_nursery() as nursery:
@@ -88,11 +98,6 @@ class Agent:
                 await self._ended.wait()
                 await self._wind_up()
                 nursery.cancel_scope.cancel()
-        if self._rpc_holder is not None:
-            self._rpc_holder.close()
-        if self._failure is not None:
-            raise self._failure
-        return self._exit_code
 
     def end(self, exit_code: int) -> None:
         """Stop now: the pool first, without a word to it, then HTTP. The first call decides the exit code."""
