@@ -461,7 +461,8 @@ class Serf:
         """Tell everybody that we are here, if anybody let us in. Our own reconnects end silently."""
         joined = any(error is None for _, error in event.results)
         ours = self._joins.pop(event.ticket, None) is not None
-        rejoined = self._rejoin.on_join_finished(now, event.ticket, joined=joined)
+        enough = joined or self.state is not SerfState.ALIVE
+        rejoined = self._rejoin.on_join_finished(now, event.ticket, enough=enough)
         if joined and (ours or rejoined):
             # Deviation: the reference says nothing after a rejoin, and may then be seen as leaving for good,
             # because of an intent from before it restarted

@@ -30,12 +30,12 @@ class Rejoin:
         self._untried = [*self._shuffled(alive), *self._shuffled(failed.keys() - alive.keys())]
         self._try_more(now)
 
-    def on_join_finished(self, now: float, ticket: Ticket, *, joined: bool) -> bool:
-        """An attempt is over; True when it was one of ours. Nobody there: the next ones."""
+    def on_join_finished(self, now: float, ticket: Ticket, *, enough: bool) -> bool:
+        """An attempt is over; True when it was one of ours. Unless that is `enough`, the next ones are tried."""
         if ticket != self._ticket:
             return False
         self._ticket = None
-        if joined:
+        if enough:
             self._untried.clear()
         else:
             self._try_more(now)
@@ -50,13 +50,20 @@ class Rejoin:
             sought.clear()
         for name in [name for name in sought if self._table.get(name) is not None]:
             del sought[name]
-        if sought and self._ticket is None:
+        elsewhere = self._elsewhere(sought)
+        if elsewhere and self._ticket is None:
             most = self._state.swim_config.join_parallel_max if alone else 1
-            addresses = self._state.rng.sample(list(sought.values()), min(most, len(sought)))
+            addresses = self._state.rng.sample(elsewhere, min(most, len(elsewhere)))
             self._ticket = self._state.swim.join(now, addresses)
 
+    def _elsewhere(self, names: Iterable[str]) -> list[Address]:
+        """Where those are. Under another name we may have been where we are now: we would let ourselves in."""
+        here = self._state.swim.me.address
+        found = (self._sought[name] for name in names if name in self._sought)
+        return [address for address in found if address != here]
+
     def _shuffled(self, names: Iterable[str]) -> list[Address]:
-        found = [self._sought[name] for name in sorted(names) if name in self._sought]
+        found = self._elsewhere(sorted(names))
         self._state.rng.shuffle(found)
         return found
 

@@ -2,6 +2,7 @@
 
 from moot.gossip.config import LAN
 from moot.gossip.record import Address
+from moot.gossip.serf.events import GivenUp
 from moot.gossip.serf.messages import JoinIntent, UserEvent
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import PushPull
@@ -57,6 +58,25 @@ def test_we_do_not_dial_ourselves() -> None:
     desk = SerfDesk()
     desk.serf.rejoin(0.0, {"me": address(1)}, {"me": address(1)})
     reconnects(desk, 100.0)
+    assert dialled(desk) == []
+
+
+def test_who_was_here_under_another_name_is_not_dialled_either() -> None:
+    desk = SerfDesk()
+    desk.serf.rejoin(0.0, {"old me": address(1)}, {"older me": address(1)})
+    reconnects(desk, 100.0)
+    assert dialled(desk) == []
+    assert desk.clock() == 1
+    reconnects(desk, 25 * 3600.0)
+    assert {event.name for event in desk.out.took(GivenUp)} == {"old me", "older me"}
+
+
+def test_once_we_leave_nobody_is_tried_any_more() -> None:
+    desk = SerfDesk()
+    desk.serf.rejoin(0.0, {f"m{number}": address(10 + number) for number in range(20)}, {})
+    first = dialled(desk)
+    desk.serf.leave(0.0)
+    refuse(desk, first)
     assert dialled(desk) == []
 
 
