@@ -6,14 +6,21 @@ import signal
 
 import pytest
 
+from tests.interop.matrix.report import MatrixReport
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write golden scripts anew from what happens now")
+    parser.addoption(
+        "--matrix-reference", action="store_true", help="let real serf play our part in the interop matrix, too"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # a job that a script put into the background ignores SIGINT, and so would every agent that a test starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):  # workers of a split run hand their reports on
+        config.pluginmanager.register(MatrixReport(reference=config.getoption("--matrix-reference")))
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ class Net:
         return True
 
 
-def until(what: str, holds: Callable[[], bool], deadline: float = DEADLINE, logs: Sequence["Agent"] = ()) -> float:
+def until(what: str, holds: Callable[[], bool], deadline: float = DEADLINE, logs: Sequence["Logged"] = ()) -> float:
     """Wait for a condition; the seconds it took. Fails with the agents' logs when it does not come true."""
     begun = time.monotonic()
     while not holds():
@@ -62,6 +62,14 @@ def until(what: str, holds: Callable[[], bool], deadline: float = DEADLINE, logs
             raise AssertionError(f"not within {deadline:g} s: {what}\n{told}")
         time.sleep(0.05)
     return time.monotonic() - begun
+
+
+class Logged(Protocol):
+    """Something with a name and a log."""
+
+    name: str
+
+    def log_text(self) -> str: ...
 
 
 class Agent(Protocol):
@@ -101,13 +109,21 @@ class Process:
         """Whether it can be asked."""
         raise AssertionError("each kind says so itself")
 
-    def start(self) -> None:
-        """Start it, again too, and wait until it answers."""
+    def launch(self) -> None:
+        """Start it, again too, without waiting for it."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def wait(self) -> None:
+        """Until it answers."""
         until(f"{self.name} answers", self._answers_or_died)
+
+    def start(self) -> None:
+        """Start it, again too, and wait until it answers."""
+        self.launch()
+        self.wait()
 
     def _answers_or_died(self) -> bool:
         if self.process.poll() is not None:
