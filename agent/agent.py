@@ -57,8 +57,9 @@ class Agent:
         self._log = logs.logger("agent")
         self._rpc_holder: socket.socket | None = None
         self.rpc = advertised_address(settings, "rpc", self._rpc_port())
+        identifier = node_id(settings.data_dir)
         self._overruled_key = overruled_key(settings)
-        self.node = Node(node_settings(settings, self.rpc, node_id(settings.data_dir)))
+        self.node = Node(node_settings(settings, self.rpc, identifier))
         self.services = Services(
             self.node, logs.logger, handlers=settings.handlers, handler_timeout=settings.handler_timeout
         )

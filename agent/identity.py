@@ -48,11 +48,18 @@ def node_id(data_dir: Path | None) -> str:
 
 
 def keyring_file(settings: Settings) -> Path | None:
-    """Where the keys are kept: the file that was given, or one in the data directory once there is a key."""
-    if settings.keyring_file is not None or settings.data_dir is None:
-        return settings.keyring_file
-    kept = settings.data_dir / KEYRING
-    return kept if settings.keys or kept.exists() else None
+    """Where the keys are kept: the file that was given, or one in the data directory once there is a key.
+
+    Raises ConfigError when it cannot even be looked for.
+    """
+    path = settings.keyring_file or (settings.data_dir and settings.data_dir / KEYRING)
+    if path is None:
+        return None
+    try:
+        wanted = path.exists() or bool(settings.keys) or settings.keyring_file is not None
+    except OSError as error:
+        raise ConfigError(f"keyring file {path}: {error.strerror}") from None
+    return path if wanted else None
 
 
 def overruled_key(settings: Settings) -> str | None:

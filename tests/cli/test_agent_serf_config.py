@@ -170,6 +170,12 @@ def test_a_key_that_the_keyring_overrules_is_named_by_its_id(tmp_path: Path) -> 
     assert not any(base64.b64encode(key).decode() in warning for key in (OLD, NEW))
 
 
+def test_a_keyring_that_cannot_be_looked_for_is_told_in_words(tmp_path: Path) -> None:
+    for flags in ({"moot__keyring_file": "x" * 300}, {"data_dir": f"/{'x' * 300}"}):
+        with pytest.raises(ConfigError, match=r"keyring file .*: File name too long"):
+            keyring_file(loaded(tmp_path, **flags, server__encrypt=KEY))
+
+
 def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "serf").touch()
     with pytest.raises(ConfigError, match="serf: File exists; give another --data-dir"):
