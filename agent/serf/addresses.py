@@ -1,5 +1,6 @@
 """Addresses as Serf's options write them, and Go's words for what is wrong with one."""
 
+import contextlib
 import ipaddress
 import socket
 
@@ -56,10 +57,8 @@ def with_default_port(text: str, port: int) -> tuple[str, int]:
 
 def resolve(host: str) -> str:
     """The IP of a name, an IPv4 one if there is any. Raises AddressError."""
-    try:
+    with contextlib.suppress(ValueError):  # no literal, so a name
         return str(ipaddress.ip_address(host))
-    except ValueError:
-        pass
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, ValueError):

@@ -53,6 +53,7 @@ class SerfAgent:
             handlers=self.services.handlers.listing,
         )
         self._pool = trio.CancelScope()
+        self._reloading = trio.Lock()
         self._started = False
         self._ended = trio.Event()
         self._written = trio.Event()
@@ -144,7 +145,7 @@ class SerfAgent:
     async def _serve_rpc(self, nursery: trio.Nursery) -> Address:
         """Where the RPC listens. Raises StartFailed."""
         settings = self.settings
-        host, port = rpc_endpoint(settings.rpc_addr)
+        host, port = await trio.to_thread.run_sync(rpc_endpoint, settings.rpc_addr)
         try:
             return await self.services.serve_rpc(nursery, self.backend, host, port, auth_key=settings.rpc_auth)
         except OSError as error:
@@ -238,7 +239,7 @@ class SerfAgent:
         async for number in signals:
             self.journal.say(f"Caught signal: {SIGNAL_NAMES[signal.Signals(number)]}")
             if number == signal.SIGHUP:
-                await self._reload()
+                nursery.start_soon(self._reload)
                 continue
             settings = self.settings
             graceful = (
@@ -267,14 +268,19 @@ class SerfAgent:
         Deviation: Serf resets the tags to those of the configuration also when a tags file keeps them.
         """
         self.journal.say("Reloading configuration...")
-        try:
-            fresh = self._reread()
-            tags = fresh.tags if fresh.tags_file is None else load_tags(fresh.tags_file) or {}
-            if dict(self.node.tags) != dict(tags):
-                await self._tags.set(tags)
-        except (ConfigError, CommandError) as error:
-            self.journal.say(f"Failed to reload: {error}")
-            return
+        async with self._reloading:
+            try:
+                fresh = await trio.to_thread.run_sync(self._reread)  # it may ask for the address of a name
+                tags = fresh.tags if fresh.tags_file is None else load_tags(fresh.tags_file) or {}
+                if dict(self.node.tags) != dict(tags):
+                    await self._tags.set(tags)
+            except (ConfigError, CommandError) as error:
+                self.journal.say(f"Failed to reload: {error}")
+                return
+            self._take_over(fresh)
+
+    def _take_over(self, fresh: SerfAgentSettings) -> None:
+        """What takes effect without a restart; the tags are announced already."""
         held = self.settings
         fixed = [
             field.name

@@ -8,7 +8,7 @@ import pytest
 
 from moot.agent.serf import config, flags
 from moot.agent.serf.config import FLAGS, SerfAgentSettings
-from moot.agent.serf.files import KEYS, config_files, read_file
+from moot.agent.serf.files import KEYS, MDNS_KEYS, config_files, read_file
 from moot.agent.serf.interfaces import addresses_of
 from moot.gossip.errors import ConfigError
 
@@ -106,6 +106,22 @@ def test_a_directory_stands_for_its_json_files_by_name(tmp_path: Path) -> None:
     assert config_files(b) == [b]
     with pytest.raises(ConfigError, match=r"^Error reading '/nowhere': open /nowhere: no such file or directory$"):
         config_files(Path("/nowhere"))
+
+
+def test_the_file_in_the_documentation_is_one(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "serf.md"
+    _, _, rest = page.read_text().partition("<<'END'\n")
+    path = tmp_path / "db.json"
+    path.write_text(rest.partition("\nEND\n")[0])
+    settings = load(f"-config-file={path}")
+    assert (settings.node_name, settings.start_join) == ("db", ("127.61.0.1",))
+    assert len(settings.handlers) == 2
+
+
+def test_every_key_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "serf.md").read_text()
+    keys = {*KEYS.keys() - {"mdns"}, *(f"mdns.{key}" for key in MDNS_KEYS)}
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
 
 
 # ---- settings
