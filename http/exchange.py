@@ -43,6 +43,8 @@ class Request:
     body: bytes = b""
     peer: str = ""
     """IP text of the client."""
+    secure: bool = False
+    """Whether it came by TLS: then the client has made sure that the name it asked for is ours."""
 
     def header(self, name: bytes) -> str:
         """The first value of a header given in lower case, empty when it is absent."""

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moot.http.api import build_api
+from moot.http.connection import Connection
 from moot.http.counters import HttpCounters
 from moot.http.exchange import Request
-from moot.http.server import Connection, HttpServer, Limits
+from moot.http.server import HttpServer, Limits
 from tests.api.situations import SITUATIONS
 
 LIMITS = Limits(header_bytes_max=2000, body_bytes_max=100, linger_timeout=0.2)

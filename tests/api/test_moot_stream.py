@@ -172,6 +172,19 @@ async def test_more_streams_than_allowed_are_turned_away_and_closed_unwritten() 
         await application.over(4)
 
 
+async def test_one_client_cannot_take_all_streams() -> None:
+    application = Streaming(for_ever)
+    async with serving(application, Limits(streams_per_client_max=1)) as live, await live.connect() as one:
+        await one.send_all(POST)
+        await read_until(one, b"here\n")
+        answer = await live.ask("POST", "/lines")
+        assert (answer.status, answer.text) == (429, "too many streams of one client at once")
+        source = "127.41.0.2"
+        async with await trio.open_tcp_stream(live.address.host, live.address.port, local_address=source) as other:
+            await other.send_all(POST)
+            await read_until(other, b"here\n")
+
+
 async def test_a_bug_while_streaming_costs_one_connection_and_is_reported() -> None:
     async def write(send: Send) -> None:
         await send(b"a")

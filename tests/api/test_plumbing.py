@@ -301,22 +301,96 @@ async def test_a_client_that_leaves_while_it_is_served_does_no_harm() -> None:
         await all_closed(live)
 
 
-async def test_connections_beyond_the_limit_are_told_so() -> None:
-    async with serving(echo, Limits(connections_max=2)) as live:
+async def test_connections_beyond_the_limit_are_told_so_while_all_others_are_served() -> None:
+    go_on = trio.Event()
+
+    async def held(request: Request) -> Response:
+        await go_on.wait()
+        return await echo(request)
+
+    async with serving(held, Limits(connections_max=2)) as live:
         async with await live.connect() as one, await live.connect() as two:
             for stream in (one, two):
                 await stream.send_all(GET)
-                assert (await read_answer(stream)).status == 200
+            await eventually(lambda: live.server.counters.requests == 2)
             async with await live.connect() as three:
                 refusal = await read_to_end(three)
                 assert refusal.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
                 assert VARIES in refusal
                 assert refusal.endswith(b"\r\nConnection: close\r\n\r\ntoo many connections")
-            await one.send_all(GET)
-            assert (await read_answer(one)).status == 200
+            go_on.set()
+            for stream in (one, two):
+                assert (await read_answer(stream)).status == 200
         await all_closed(live)
         assert (await live.ask("GET", "/")).status == 200
         assert live.server.counters.connections_refused == 1
+
+
+async def connect_from(live: Live, source: str) -> trio.SocketStream:
+    """A connection from an address of ours."""
+    return await trio.open_tcp_stream(live.address.host, live.address.port, local_address=source)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HT", b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"])
+async def test_who_does_not_finish_a_request_makes_room_for_who_does(begun: bytes) -> None:
+    async with serving(echo, Limits(connections_max=20)) as live:
+        wasted = [await connect_from(live, "127.41.0.2") for _ in range(20)]
+        for stream in wasted:
+            await stream.send_all(begun)
+        await eventually(lambda: live.server.counters.connections == 20)
+        assert (await live.ask("GET", "/")).status == 200
+        assert 1 <= live.server.counters.connections_shed < 20
+        assert live.server.counters.connections_refused == 0
+        await read_to_end(wasted[0])
+        for stream in wasted:
+            await stream.aclose()
+
+
+async def test_the_client_with_the_most_connections_makes_room_first() -> None:
+    async with serving(echo, Limits(connections_max=20)) as live:
+        quiet = await connect_from(live, "127.41.0.2")
+        await quiet.send_all(GET)
+        assert (await read_answer(quiet)).status == 200
+        greedy = [await connect_from(live, "127.41.0.3") for _ in range(40)]
+        await eventually(lambda: live.server.counters.connections == 41)
+        await quiet.send_all(GET)
+        assert (await read_answer(quiet)).status == 200
+        assert live.server.counters.connections_shed >= 21
+        for stream in (quiet, *greedy):
+            await stream.aclose()
+
+
+async def test_who_reads_an_answer_slowly_makes_room_when_nobody_else_can() -> None:
+    async def huge(request: Request) -> Response:
+        return Response(200, [], b"x" * (50_000_000 if request.target == "/hello" else 5))
+
+    limits = Limits(connections_max=2, slow_after=0.05)
+    async with serving(huge, limits) as live, await live.connect() as one, await live.connect() as two:
+        for stream in (one, two):
+            await stream.send_all(GET)
+        await eventually(lambda: live.server.counters.requests == 2)
+        await trio.sleep(limits.slow_after)
+        assert (await live.ask("GET", "/short")).text == "xxxxx"
+        assert live.server.counters.connections_shed == 2
+
+
+async def test_all_bodies_together_are_bounded() -> None:
+    begun = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n" + b"x" * 80
+    async with serving(echo, Limits(bodies_bytes_max=200)) as live:
+        async with await live.connect() as one, await live.connect() as two:
+            for stream in (one, two):
+                await stream.send_all(begun)
+            await eventually(lambda: live.server.body_bytes == 160)
+            answer = await live.ask("PUT", "/", body=b"x" * 50)
+            assert (answer.status, answer.text) == (
+                503,
+                "too many long requests at once; try again when they are over",
+            )
+            await one.send_all(b"x" * 10)
+            assert (await read_answer(one)).status == 200
+        await all_closed(live)
+        assert live.server.body_bytes == 0
+        assert (await live.ask("PUT", "/", body=b"x" * 200)).status == 200
 
 
 async def test_one_client_cannot_take_all_connections() -> None:
