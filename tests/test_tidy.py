@@ -44,8 +44,8 @@ THIRD_PARTY = {
     "gossip.wire": {"cryptography"},
     "gossip.net": {"trio"},
     "gossip.sim": set[str](),
-    "http": {"trio", "h11", "msgspec"},
-    "agent": {"trio", "click", "rich", "structlog", "msgspec", "zeroconf"},
+    "http": {"trio", "h11", "msgspec", "prometheus_client"},
+    "agent": {"trio", "click", "rich", "structlog", "msgspec", "zeroconf", "cryptography"},
 }
 
 
