@@ -4,6 +4,7 @@ It ends with the exit code of Nomad's agent: 0 after a graceful leave, 1 when it
 second signal cut a leave short, when retries to join were used up, or when the pool gave its name to another.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from moot.agent.event_log import EventLog
 from moot.agent.identity import advertised_address, node_id, node_settings, overruled_key, reloaded_tags
 from moot.agent.join_hints import hint, hints
 from moot.agent.logs import Logs
+from moot.agent.nomad_backend import NomadBackend
 from moot.agent.rpc.backend import NodeRpcBackend
 from moot.agent.rpc.log_ring import LogRing
 from moot.agent.services import LAST_WORDS, Services
@@ -29,6 +31,7 @@ from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
 from moot.http.api import build_api
 from moot.http.counters import HttpCounters
+from moot.http.metrics import Metrics
 from moot.http.server import HttpServer
 
 LEAVE_TIMEOUT = 5.0
@@ -36,7 +39,12 @@ LEAVE_TIMEOUT = 5.0
 RETRY_FIRST = 1.0
 """Seconds before the second attempt of a retried join; doubles up to the retry interval."""
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
-RELOADABLE = frozenset({"log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags"})
+RELOADABLE = frozenset(
+    {
+        *("log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags"),
+        *("acl.enabled", "acl.tokens", "enable_debug", "telemetry.prometheus_metrics"),
+    }
+)
 """Keys that take effect without a restart."""
 
 
@@ -63,9 +71,13 @@ class Agent:
         self.services = Services(
             self.node, logs.logger, handlers=settings.handlers, handler_timeout=settings.handler_timeout
         )
-        self.backend = AgentBackend(self.node, settings, self.services, rpc=self.rpc, leave=self._leave_and_end)
+        nomad = NomadBackend(self.node, logs, node_id=identifier, settings=settings.api, reload=self.reload)
+        self.backend = AgentBackend(
+            self.node, settings, self.services, rpc=self.rpc, nomad=nomad, leave=self._leave_and_end
+        )
         counters = HttpCounters()
-        api = build_api(self.backend, counters=counters)
+        self.metrics = Metrics(nomad.figures, counters)
+        api = build_api(self.backend, counters=counters, metrics=self.metrics)
         self.server = HttpServer(api, report=self._report_fault, counters=counters)
         self._pool = trio.CancelScope()
         self._in_pool = trio.Event()
@@ -276,9 +288,11 @@ class Agent:
         event_log = EventLog(log, own_name=self.settings.gossip_name)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(event_log.report_refused, self.node.counters)
+            nursery.start_soon(self.metrics.run)
             async for event in events:
                 event_log(event)
                 self.backend.operations.hear(event, log)
+                self.metrics.hear(event)
             nursery.cancel_scope.cancel()
         self._logged.set()
 
@@ -321,7 +335,12 @@ class Agent:
         self.end(1)
 
     async def _reload(self) -> None:
-        """Take over what needs no restart. A broken new configuration keeps the old one."""
+        """Take over what needs no restart. A broken new configuration keeps the old one, and the log says so."""
+        with contextlib.suppress(ConfigError):
+            await self.reload()
+
+    async def reload(self) -> None:
+        """The same for who wants to know. Raises ConfigError."""
         await self._in_pool.wait()
         async with self._reloading:
             self._say("Reloading configuration...")
@@ -330,7 +349,7 @@ class Agent:
                 await self._change_tags(self.settings.tags, fresh.tags)
             except ConfigError as error:
                 self._log.error("configuration not reloaded, the old one stays", reason=error)
-                return
+                raise
             held = self.settings
             before, after = held.in_force, fresh.in_force
             fixed = [key for key, value in after.items() if key not in RELOADABLE and value != before[key]]
@@ -344,6 +363,7 @@ class Agent:
                 response_headers=fresh.response_headers,
                 handlers=fresh.handlers,
                 tags=fresh.tags,
+                api=fresh.api,
                 files=fresh.files,
             )
             self.backend.reload(self.settings)

@@ -11,6 +11,7 @@ import trio
 
 from moot import __version__
 from moot.agent.config import NOMAD_TAGS, Settings
+from moot.agent.nomad_backend import NomadBackend
 from moot.agent.pool_backend import PoolBackend
 from moot.agent.services import Services
 from moot.gossip.counters import Counters
@@ -20,6 +21,7 @@ from moot.gossip.record import Address
 from moot.gossip.serf.members import SerfMember
 from moot.http.backend import AgentInfo, BackendError, Identity, JoinAttempt, PoolClosed
 from moot.http.guard import configured_headers
+from moot.http.remote import Remote
 from moot.http.self_config import AgentSettings, build_config
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
@@ -38,12 +40,15 @@ class AgentBackend:
         services: Services,
         *,
         rpc: Address,
+        nomad: NomadBackend,
         leave: Callable[[], Awaitable[None]],
     ) -> None:
         self._node = node
         self._services = services
         self._settings = settings
         self._rpc = rpc
+        self.nomad = nomad
+        self.remote: Remote | None = None
         self._leave = leave
         self._started = time.monotonic()
         self.http: Sequence[Address] = ()
@@ -68,6 +73,7 @@ class AgentBackend:
     def reload(self, settings: Settings) -> None:
         """Take over what may change while the agent runs."""
         self._settings = settings
+        self.nomad.settings = settings.api
         self.response_headers = configured_headers(settings.response_headers)
 
     @property
@@ -99,7 +105,7 @@ class AgentBackend:
                 node_name=settings.name_given,
                 data_dir=str(settings.data_dir or ""),
                 dev_mode=settings.dev,
-                enable_debug=settings.dev,
+                enable_debug=settings.api.enable_debug,
                 log_level=settings.log_level.upper(),
                 leave_on_interrupt=settings.leave_on_interrupt,
                 leave_on_terminate=settings.leave_on_terminate,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from moot.gossip.errors import ConfigError
+from moot.http.acl import parse_tokens
 from moot.http.guard import configured_headers
 
 LEVELS = ("trace", "debug", "info", "warn", "error")
@@ -143,6 +144,16 @@ def headers(value: object) -> dict[str, str]:
     found = text_map(value)
     try:
         configured_headers(found)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return found
+
+
+def tokens(value: object) -> dict[str, str]:
+    """Access tokens as given, for `acl.parse_tokens`; what is wrong with one is said without repeating it."""
+    found = text_map(value)
+    try:
+        parse_tokens(found)
     except ConfigError as error:
         raise ValueError(str(error)) from None
     return found

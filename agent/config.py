@@ -22,6 +22,8 @@ from moot.agent.handlers import Handler, parse_handler
 from moot.agent.schema import Layer
 from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
+from moot.http.acl import Acl, parse_tokens
+from moot.http.nomad_operations import ApiSettings
 
 Pool = Literal["nomad", "serf"]
 SERVICES = ("http", "rpc", "serf")
@@ -100,6 +102,8 @@ class Settings:
     handler_timeout: float
     discover: str
     discover_interface: str
+    api: ApiSettings
+    """Of the HTTP API: tokens, debugging, Prometheus."""
     files: tuple[Path, ...]
     values: Mapping[str, schema.Value] = field(repr=False)
     """By dotted key, what files and flags made of it. The gossip key is in it."""
@@ -140,9 +144,10 @@ class Settings:
                 " `moot keygen` and give it to every agent: server.encrypt in a file of mode 0600, or MOOT_ENCRYPT"
             )
         http = self.bind["http"].host
-        if not ipaddress.ip_address(http).is_loopback:
+        if not ipaddress.ip_address(http).is_loopback and not self.api.acl.enabled:
             found.append(
-                f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1"
+                f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1, or"
+                " turn tokens on: acl.enabled, and `moot token`"
             )
         if self.ipc and not self.ipc_auth and not ipaddress.ip_address(self.ipc.host).is_loopback:
             found.append(
@@ -304,6 +309,11 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         handler_timeout=get["moot.handler_timeout"],
         discover=get["moot.discover"],
         discover_interface=get["moot.discover_interface"],
+        api=ApiSettings(
+            acl=Acl(parse_tokens(get["acl.tokens"]), enabled=get["acl.enabled"]),
+            enable_debug=get["enable_debug"],
+            prometheus_metrics=get["telemetry.prometheus_metrics"],
+        ),
         files=files,
         values=merged,
     )

@@ -23,7 +23,7 @@ import trio
 
 from moot.agent.checks import decode_key
 from moot.gossip.errors import CommandError
-from moot.gossip.serf.keys import KeyReport
+from moot.gossip.serf.keys import KeyReport, summary
 from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.messages import KeyResponse
 from moot.http.backend import BackendError, Unacceptable
@@ -85,34 +85,42 @@ class PoolKeys:
                 key = _named(held, given) if key is None else key
                 if not force:
                     refuse_gaps(held, operation, key_id(key))
-            act = {
-                "install": self._node.install_key,
-                "use": self._node.use_key,
-                "remove": self._node.remove_key,
-            }[operation]
-            report = await self._ask(functools.partial(act, key))
+            report = await self._ask(operation, key)
         return change_of(operation, key_id(key), report, self._node.members())
 
     async def _list(self) -> KeyListing:
-        report = await self._ask(self._node.list_keys)
+        report = await self._ask("list")
         return listing_of(report, self._node.members(), self._locked_out)
 
-    async def _ask(self, operate: Callable[[], Awaitable[KeyReport]]) -> KeyReport:
-        """Repeat while somebody that is alive says nothing; the answers of all attempts together."""
+    async def _ask(self, operation: str, key: bytes = b"") -> KeyReport:
         if not self._node.encrypted:
             raise BackendError(UNENCRYPTED)
-        answers: dict[str, KeyResponse] = {}
-        for _ in range(ATTEMPTS):
-            try:
-                report = await operate()
-            except CommandError as error:
-                raise BackendError(str(error)) from error
-            answers |= report.answers
-            alive = {member.name for member in self._node.members() if member.status is MemberStatus.ALIVE}
-            silent = tuple(name for name in report.silent if name not in answers)
-            if alive.isdisjoint(silent):
-                break
-        return KeyReport(report.operation, report.asked, answers, silent, report.error)
+        return await ask_repeatedly(self._node, operation, key)
+
+
+async def ask_repeatedly(node: KeyNode, operation: str, key: bytes = b"") -> KeyReport:
+    """Have everybody list, install, use or remove, again while somebody that is alive says nothing.
+
+    Told are the answers of all attempts together. Raises BackendError when the agent is going.
+    """
+    act: dict[str, Callable[[], Awaitable[KeyReport]]] = {
+        "list": node.list_keys,
+        "install": functools.partial(node.install_key, key),
+        "use": functools.partial(node.use_key, key),
+        "remove": functools.partial(node.remove_key, key),
+    }
+    answers: dict[str, KeyResponse] = {}
+    for _ in range(ATTEMPTS):
+        try:
+            report = await act[operation]()
+        except CommandError as error:
+            raise BackendError(str(error)) from error
+        answers |= report.answers
+        alive = {member.name for member in node.members() if member.status is MemberStatus.ALIVE}
+        silent = tuple(name for name in report.silent if name not in answers)
+        if alive.isdisjoint(silent):
+            break
+    return KeyReport(operation, report.asked, answers, silent, summary(report.asked, answers, silent))
 
 
 def _decoded(given: str) -> bytes:

@@ -9,7 +9,8 @@ import datetime
 import json
 import sys
 from collections.abc import Callable, MutableMapping
-from types import NoneType
+from dataclasses import dataclass
+from types import FrameType, NoneType
 from typing import Any, Protocol, TextIO
 
 if "rich" not in sys.modules:
@@ -28,6 +29,8 @@ _PLAIN = (str, int, float, NoneType)
 _ESCAPED = frozenset('"\\')
 _SPECIAL = _ESCAPED | frozenset(" =")
 """With one of these a value is quoted; before some of them stands a backslash then."""
+PLACE = "@caller"
+"""Key of an event under which it says where in the code it comes from."""
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 
 
@@ -49,6 +52,8 @@ class _Lines(structlog.BoundLoggerBase):
         if sink.copy is not None:
             event = {"sink": sink, "module": self._context["module"], "event": text, **fields}
             sink.copy(_render_text(None, level, _stamp(None, level, event)))
+        if sink.followers:
+            sink.tell(level, {"module": self._context["module"], "event": text, **fields}, sys._getframe(2))
         if _RANK[level] >= sink.threshold:
             self._proxy_to_logger(level, text, **fields)
 
@@ -85,6 +90,16 @@ class _Output:
     trace = debug = info = warn = error = write
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Follower:
+    """Somebody who follows the log from a level on, in one of its forms."""
+
+    sink: Callable[[str], None]
+    threshold: int
+    as_json: bool
+    located: bool
+
+
 class Logs:
     """Where the log lines of one agent go, and from which level on. The level may change at any time."""
 
@@ -93,7 +108,36 @@ class Logs:
         self.as_json = as_json
         self.copy: Callable[[str], None] | None = None
         """Gets every line as text, whatever its level; for those who follow the log from elsewhere."""
+        self.followers: list[_Follower] = []
         self._output = _Output(stream or sys.stdout)
+
+    def follow(self, sink: Callable[[str], None], *, level: str, as_json: bool, located: bool) -> Callable[[], None]:
+        """Hand every line from `level` on to `sink`, until the answer is called; whatever the level of the log.
+
+        `level` is one of `checks.LEVELS`, or any other word for no line. With `located` lines say where in the code
+        they come from.
+        """
+        follower = _Follower(sink, _RANK.get(level, len(_RANK)), as_json, located)
+        self.followers.append(follower)
+
+        def unfollow() -> None:
+            with contextlib.suppress(ValueError):  # it may be called again
+                self.followers.remove(follower)
+
+        return unfollow
+
+    def tell(self, level: str, event: dict[str, Any], caller: FrameType) -> None:
+        """A line, for the followers. It is rendered once for each form that anybody wants."""
+        made: dict[tuple[bool, bool], str] = {}
+        for follower in self.followers:
+            if _RANK[level] < follower.threshold:
+                continue
+            form = (follower.as_json, follower.located)
+            if form not in made:
+                place = {PLACE: _place(caller)} if follower.located else {}
+                render = _render_json if follower.as_json else _render_text
+                made[form] = render(None, level, _stamp(None, level, {"sink": self, **event, **place}))
+            follower.sink(made[form])
 
     def set_level(self, level: str) -> None:
         """`level` is one of `checks.LEVELS`."""
@@ -126,10 +170,17 @@ def _stamp(_logger: object, level: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
+def _place(caller: FrameType) -> str:
+    """File and line, from the package on."""
+    _, _, path = caller.f_code.co_filename.replace("\\", "/").rpartition("/moot/")
+    return f"{path}:{caller.f_lineno}"
+
+
 def _render_text(_logger: object, _level: str, event: MutableMapping[str, Any]) -> str:
     stamp, level, module, text = (event.pop(key) for key in ("timestamp", "level", "module", "event"))
+    place = f"{event.pop(PLACE)}: " if PLACE in event else ""
     fields = "".join(f" {key}={_quoted(value)}" for key, value in event.items())
-    return f"{stamp} {f'[{level.upper()}]':<7} {module}: {printable(text)}{':' if fields else ''}{fields}"
+    return f"{stamp} {f'[{level.upper()}]':<7} {place}{module}: {printable(text)}{':' if fields else ''}{fields}"
 
 
 def _render_json(_logger: object, _level: str, event: MutableMapping[str, Any]) -> str:

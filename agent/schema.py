@@ -61,6 +61,7 @@ KEYS: dict[str, Key] = {
     "bind_addr": Key(checks.ip, "127.0.0.1"),
     "log_level": Key(checks.level, "info"),
     "log_json": Key(checks.flag, False),
+    "enable_debug": Key(checks.flag, False),
     "leave_on_interrupt": Key(checks.flag, False),
     "leave_on_terminate": Key(checks.flag, False),
     "http_api_response_headers": Key(checks.headers, {}),
@@ -81,6 +82,9 @@ KEYS: dict[str, Key] = {
     "server.retry_max": Key(checks.count, 0),
     "server.retry_interval": Key(checks.retry_pause, 30.0),
     "server.rejoin_after_leave": Key(checks.flag, False),
+    "acl.enabled": Key(checks.flag, False),
+    "acl.tokens": Key(checks.tokens, {}),
+    "telemetry.prometheus_metrics": Key(checks.flag, False),
     "client.enabled": Key(checks.no_client, False),
     "moot.pool": Key(checks.one_of("nomad", "serf"), "nomad"),
     "moot.profile": Key(checks.one_of("lan", "wan", "local"), ""),
@@ -110,7 +114,12 @@ The timing keys stand for what the profile says when they are zero, `moot.confli
 when it is empty."""
 
 BLOCKS = {name.rpartition(".")[0] for name in KEYS if "." in name}
-DEV: Layer = {"log_level": "debug", "server.bootstrap_expect": 1}
+DEV: Layer = {
+    "log_level": "debug",
+    "server.bootstrap_expect": 1,
+    "enable_debug": True,
+    "telemetry.prometheus_metrics": True,
+}
 
 
 def defaults() -> Layer:

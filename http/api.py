@@ -2,17 +2,33 @@
 
 from moot.http.backend import Backend
 from moot.http.counters import HttpCounters
+from moot.http.metrics import Metrics
+from moot.http.metrics_api import MetricsApi
+from moot.http.monitor import MonitorApi
 from moot.http.moot_api import MootApi
 from moot.http.nomad import LEADER_WAIT, NomadApi
+from moot.http.nomad_admin import AdminApi
+from moot.http.nomad_keyring import KeyringApi
 from moot.http.pool_api import PoolApi
 from moot.http.routes import Router
 
 
-def build_api(backend: Backend, *, counters: HttpCounters, leader_wait: float = LEADER_WAIT) -> Router:
+def build_api(
+    backend: Backend, *, counters: HttpCounters, metrics: Metrics | None = None, leader_wait: float = LEADER_WAIT
+) -> Router:
     """Nomad's endpoints and our own.
 
-    `counters` are those of the server, to be shown. `leader_wait` is how many seconds a request waits for a
-    leader.
+    `counters` are those of the server, to be shown. `metrics` are what the agent feeds and runs; without, figures
+    are only looked at when somebody asks. `leader_wait` is how many seconds a request waits for a leader.
     """
-    nomad, ours = NomadApi(backend, leader_wait=leader_wait), MootApi(backend, counters)
-    return Router(backend, [*nomad.routes(), *ours.routes(), *PoolApi(backend).routes()])
+    figures = MetricsApi(backend, metrics or Metrics(backend.nomad.figures, counters))
+    parts = (
+        NomadApi(backend, leader_wait=leader_wait),
+        KeyringApi(backend),
+        AdminApi(backend),
+        MonitorApi(backend),
+        figures,
+        MootApi(backend, counters),
+        PoolApi(backend),
+    )
+    return Router(backend, [route for part in parts for route in part.routes()], observe=figures.observe)

@@ -10,7 +10,9 @@ from typing import Literal, Protocol
 
 from moot.gossip.serf.members import SerfMember
 from moot.http.exchange import Headers
+from moot.http.nomad_operations import NomadOperations
 from moot.http.pool import PoolOperations
+from moot.http.remote import Remote
 
 Pool = Literal["nomad", "serf"]
 """The agent's personality in the pool: Nomad's names, tags and merge check, or those of a plain serf agent."""
@@ -106,6 +108,16 @@ class Backend(Protocol):
     @property
     def operations(self) -> PoolOperations:
         """Events, queries, keys, tags, coordinates. Asked for only on an agent that is in the pool."""
+        ...
+
+    @property
+    def nomad(self) -> NomadOperations:
+        """What only Nomad's endpoints need."""
+        ...
+
+    @property
+    def remote(self) -> Remote | None:
+        """How to ask other servers: those of the client role, those of other regions. None without RPC."""
         ...
 
     @property

@@ -1,6 +1,8 @@
-"""Nomad's endpoints: /v1/agent/…, /v1/status/…, /v1/regions. Shapes, texts and rules as its clients know them.
+"""Nomad's endpoints about the pool: members, self, join, force-leave, servers, health, status, regions.
 
-The pool is seen through gossip alone (see `pool_view`), also for other regions: nothing is forwarded.
+Shapes, texts and rules are as its clients know them. A server answers from its gossip (see `pool_view`); what is
+about another region's leader and peers it passes on to a server of that region, and an agent without the server
+role passes all of it on.
 """
 
 from collections.abc import Sequence
@@ -8,9 +10,11 @@ from operator import attrgetter
 
 import trio
 
-from moot.http.backend import Backend, PoolClosed
+from moot.http.acl import Right
+from moot.http.backend import Backend, BackendError, PoolClosed
 from moot.http.exchange import TEXT, HttpError, Reply
 from moot.http.pool_view import PoolView
+from moot.http.remote import Remote
 from moot.http.routes import READ, WRITE, Call, Role, Route, read_bool
 from moot.http.schema import HealthAnswer, JoinAnswer, MemberAnswer, MembersAnswer, SelfAnswer, encode
 
@@ -32,22 +36,26 @@ class NomadApi:
     def routes(self) -> list[Route]:
         """The table. Reads that Nomad forwards by region check the common query parameters.
 
-        What changes anything is kept from web pages of other sites; Nomad's clients send no Origin and pass.
+        What changes anything is kept from web pages of other sites; Nomad's clients send no Origin and pass. Rights
+        are Nomad's: joining is open to everybody there, too.
         """
+        node_read, agent_read = Right.NODE_READ, Right.AGENT_READ
         return [
-            Route("/v1/agent/members", READ, self.members, checks_query=True),
-            Route("/v1/agent/self", READ | WRITE, self.self_),
-            Route("/v1/agent/join", WRITE, self.join, Role.SERVER, own_pages_only=True),
+            Route("/v1/agent/members", READ, self.members, checks_query=True, right=node_read),
+            Route("/v1/agent/self", READ | WRITE, self.self_, right=agent_read),
+            Route("/v1/agent/join", WRITE, self.join, Role.SERVER, own_pages_only=True, right=None),
             Route("/v1/agent/force-leave", WRITE, self.force_leave, Role.SERVER, own_pages_only=True),
-            Route("/v1/agent/servers", READ | WRITE, self.servers, Role.CLIENT, own_pages_only=True),
-            Route("/v1/agent/health", READ, self.health, checks_query=True),
-            Route("/v1/status/leader", READ, self.leader, checks_query=True),
-            Route("/v1/status/peers", READ, self.peers, checks_query=True),
-            Route("/v1/regions", READ, self.regions, checks_query=True),
+            Route("/v1/agent/servers", READ | WRITE, self.servers, Role.CLIENT, own_pages_only=True, right=None),
+            Route("/v1/agent/health", READ, self.health, checks_query=True, right=None),
+            Route("/v1/status/leader", READ, self.leader, checks_query=True, right=None),
+            Route("/v1/status/peers", READ, self.peers, checks_query=True, right=None),
+            Route("/v1/regions", READ, self.regions, checks_query=True, right=None),
         ]
 
     async def members(self, call: Call) -> Reply:
         """The whole list, all regions, sorted by name; kept encoded until it changes."""
+        if not self._backend.identity.is_server:
+            return call.json(await self._ask().members())
         self._refresh()
         kept = self._kept.get(call.pretty)
         if kept is None:
@@ -109,10 +117,12 @@ class NomadApi:
         client = self._backend.client
         assert client is not None, "the route asks for the client role"
         if call.request.method == "GET":
+            call.require(Right.AGENT_READ)
             return call.json(sorted(client.known_servers()))
         addresses = call.query.all("address")
         if not addresses:
             raise HttpError(400, "missing server address")
+        call.require(Right.AGENT_WRITE)
         errors = await client.set_servers(addresses)
         if len(errors) == len(addresses):
             raise HttpError(400, multi_error(errors))
@@ -148,6 +158,8 @@ class NomadApi:
             return "" if await self._find_leader(call) else "no leader"
         except HttpError as error:
             return error.text
+        except BackendError as error:
+            return str(error)
 
     async def leader(self, call: Call) -> Reply:
         """RPC address of the region's leader as text."""
@@ -155,19 +167,42 @@ class NomadApi:
 
     async def peers(self, call: Call) -> Reply:
         """RPC addresses of the region's servers that have not left."""
+        region = self._region(call)
+        remote = self._remote_for(region)
+        if remote is not None:
+            return call.json(await remote.peers(region, stale=call.stale))
         await self._find_leader(call)
-        return call.json(self._refresh().peers(self._region(call)))
+        return call.json(self._refresh().peers(region))
 
     async def regions(self, call: Call) -> Reply:
         """Regions with an alive server."""
+        if not self._backend.identity.is_server:
+            return call.json(await self._ask().regions())
         return call.json(self._refresh().regions())
 
     def _region(self, call: Call) -> str:
         return call.query.first("region") or self._backend.identity.region
 
+    def _ask(self) -> Remote:
+        """For an agent that is not in the pool: whom it asks. Raises HttpError when it has nobody."""
+        remote = self._backend.remote
+        if remote is None:
+            raise HttpError(500, "no servers")
+        return remote
+
+    def _remote_for(self, region: str) -> Remote | None:
+        """Whom to ask about a region; None to look at the gossip: for the own region, and where there is no RPC."""
+        identity = self._backend.identity
+        if not identity.is_server:
+            return self._ask()
+        return None if region == identity.region else self._backend.remote
+
     async def _find_leader(self, call: Call) -> str:
         """The leader's RPC address. Without one: empty at once for `stale`, else HttpError after a wait."""
         region = self._region(call)
+        remote = self._remote_for(region)
+        if remote is not None:
+            return await remote.leader(region, stale=call.stale)
         if not self._refresh().reaches(region):
             raise HttpError(500, "No path to region")
         deadline = trio.current_time() + (0 if call.stale else self._leader_wait)
@@ -180,13 +215,8 @@ class NomadApi:
         return leader.rpc_address if leader else ""
 
     def _refresh(self) -> PoolView:
-        """The view of the pool as it is now; forgets what was kept of an older one.
-
-        Raises HttpError on an agent that is not in the pool: it has no view, and nobody to ask for one.
-        """
+        """The view of the pool as it is now; forgets what was kept of an older one. Only for servers."""
         backend = self._backend
-        if not backend.identity.is_server:
-            raise HttpError(500, "no servers")
         version = backend.members_version
         if self._kept_view is None or version != self._kept_version:
             self._kept.clear()

@@ -1,17 +1,19 @@
 """Which handler answers a request, and the order in which a request is checked.
 
 For a path that is known: method (405), role of the agent (501), guard against foreign pages (403), common
-query parameters (400), then the handler with its own parameters. That order decides which error a client
-sees when several apply, and it is Nomad's.
+query parameters (400), rights (403), then the handler with its own parameters. That order decides which error a
+client sees when several apply, and it is Nomad's. Where Nomad checks its rights later, so do the handlers here.
 """
 
 import enum
 import posixpath
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from moot.http.acl import Acl, Right
 from moot.http.backend import Backend, BackendError, Unacceptable
 from moot.http.exchange import (
     HTML,
@@ -31,6 +33,8 @@ from moot.http.schema import encode
 
 READ = frozenset({"GET"})
 WRITE = frozenset({"PUT", "POST"})
+ANY = frozenset({"ANY"})
+"""Whatever the method."""
 
 GO_DURATION = re.compile(r"[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)")
 TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -43,6 +47,8 @@ class Role(enum.Enum):
     ANY = enum.auto()
     SERVER = enum.auto()
     CLIENT = enum.auto()
+    SERVER_FIRST = enum.auto()
+    """As SERVER, but asked before the method is, and refused with 400: what Nomad got later does so."""
 
 
 @dataclass(slots=True)
@@ -51,7 +57,14 @@ class Call:
 
     request: Request
     query: Query
+    path: str
+    """Decoded and clean."""
+    acl: Acl
     stale: bool = False
+
+    def require(self, right: Right) -> None:
+        """For handlers that check their parameters first. Raises HttpError 403 when the caller lacks the right."""
+        self.acl.check(self.request, right)
 
     @property
     def pretty(self) -> bool:
@@ -82,13 +95,22 @@ class Route:
     """Whether malformed `stale`, `wait`, `index` and `per_page` are refused."""
     own_pages_only: bool = False
     """Whether pages of other sites are refused whatever they ask; else only by `guard.refuse_foreign_names`."""
+    right: Right | None = Right.AGENT_WRITE
+    """What the caller's token must give; None for routes that are open, or whose handlers call `Call.require`.
+
+    Who forgets to say it gets the strongest."""
+
+
+Observer = Callable[[str, str, int, float], None]
+"""Told of each answer of a handler: the route's path, the method, the status, and how many seconds it took."""
 
 
 class Router:
     """The application that the server calls: finds the route, checks, asks the handler, finishes the answer."""
 
-    def __init__(self, backend: Backend, routes: Iterable[Route]) -> None:
+    def __init__(self, backend: Backend, routes: Iterable[Route], *, observe: Observer | None = None) -> None:
         self._backend = backend
+        self._observe = observe
         self._exact = {route.path: route for route in routes}
         self._prefixes = [route for path, route in self._exact.items() if path.endswith("/")]
 
@@ -108,7 +130,11 @@ class Router:
             if f"{path}/" in self._exact:
                 return redirect(request, 301, f"{path}/", query)
             return finish(request, Reply(status=404))
-        return finish(request, await self._answer(route, request, Query(query)), self._backend.response_headers)
+        begun = time.perf_counter()
+        reply = await self._answer(route, request, path, Query(query))
+        if self._observe is not None:
+            self._observe(route.path, request.method, reply.status, time.perf_counter() - begun)
+        return finish(request, reply, self._backend.response_headers)
 
     def _find(self, path: str) -> Route | None:
         exact = self._exact.get(path)
@@ -116,9 +142,9 @@ class Router:
             return exact
         return next((route for route in self._prefixes if path.startswith(route.path)), None)
 
-    async def _answer(self, route: Route, request: Request, query: Query) -> Reply:
+    async def _answer(self, route: Route, request: Request, path: str, query: Query) -> Reply:
         try:
-            return await route.handler(self._check(route, request, query))
+            return await route.handler(self._check(route, request, path, query))
         except HttpError as error:
             return Reply.text(error.status, error.text)
         except Unacceptable as error:
@@ -126,20 +152,26 @@ class Router:
         except BackendError as error:
             return Reply.text(500, str(error))
 
-    def _check(self, route: Route, request: Request, query: Query) -> Call:
+    def _check(self, route: Route, request: Request, path: str, query: Query) -> Call:
         """Raises HttpError by the order in the module's head."""
-        if request.method not in route.methods:
-            raise HttpError(405, "Invalid method")
         backend = self._backend
-        lacks_server = route.role is Role.SERVER and not backend.identity.is_server
-        lacks_client = route.role is Role.CLIENT and backend.client is None
-        if lacks_server or lacks_client:
+        is_server = backend.identity.is_server
+        if route.role is Role.SERVER_FIRST and not is_server:
+            raise HttpError(400, "Server only endpoint")
+        if request.method not in route.methods and route.methods is not ANY:
+            raise HttpError(405, "Invalid method")
+        if (route.role is Role.SERVER and not is_server) or (route.role is Role.CLIENT and backend.client is None):
             raise HttpError(501, "Invalid method")
         if route.own_pages_only:
             refuse_foreign_pages(request)
         else:
             refuse_foreign_names(request, backend.response_headers)
-        return Call(request, query, check_query(query) if route.checks_query else False)
+        call = Call(request, query, path, backend.nomad.settings.acl)
+        if route.checks_query:
+            call.stale = check_query(query)
+        if route.right is not None:
+            call.require(route.right)
+        return call
 
 
 def check_query(query: Query) -> bool:

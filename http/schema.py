@@ -78,6 +78,92 @@ class HealthAnswer(msgspec.Struct):
     ok: bool
 
 
+class KeyringAnswer(msgspec.Struct):
+    """/v1/agent/keyring/…. `keys` are only there for `list`: base64 text to the number of members that hold it."""
+
+    keys: dict[str, int] = msgspec.field(name="Keys")
+    messages: dict[str, str] = msgspec.field(name="Messages")
+    """What members said besides, by name."""
+    num_nodes: int = msgspec.field(name="NumNodes")
+    """Members that were alive and asked."""
+
+
+class DiskAnswer(msgspec.Struct):
+    """One file system, in mebibytes."""
+
+    disk_mb: int = msgspec.field(name="DiskMB")
+    used_mb: int = msgspec.field(name="UsedMB")
+
+
+class HostAnswer(msgspec.Struct):
+    """GET /v1/agent/host."""
+
+    os: str = msgspec.field(name="OS")
+    network: list[dict[str, str]] = msgspec.field(name="Network")
+    resolv_conf: str = msgspec.field(name="ResolvConf")
+    hosts: str = msgspec.field(name="Hosts")
+    environment: dict[str, str] = msgspec.field(name="Environment")
+    disk: dict[str, DiskAnswer] = msgspec.field(name="Disk")
+    """By mount point."""
+
+
+class TargetedHostAnswer(msgspec.Struct):
+    """GET /v1/agent/host with an id in the query."""
+
+    agent_id: str = msgspec.field(name="AgentID")
+    host_data: HostAnswer = msgspec.field(name="HostData")
+
+
+class SchedulersAnswer(msgspec.Struct):
+    """GET /v1/agent/schedulers. No agent has any."""
+
+    schedulers: list[str]
+    server_id: str
+
+
+class SchedulersConfigAnswer(msgspec.Struct):
+    """/v1/agent/schedulers/config."""
+
+    enabled_schedulers: list[str]
+    num_schedulers: int
+    server_id: str
+
+
+class GaugeAnswer(msgspec.Struct, rename="pascal"):
+    """A value as of now, in GET /v1/metrics."""
+
+    labels: dict[str, str]
+    name: str
+    value: float
+
+
+class SampledAnswer(msgspec.Struct, rename="pascal"):
+    """What happened in one interval, in GET /v1/metrics."""
+
+    count: int
+    labels: dict[str, str]
+    max: float
+    mean: float
+    min: float
+    name: str
+    rate: float
+    """`sum` per second."""
+    stddev: float
+    sum: float
+
+
+class MetricsAnswer(msgspec.Struct, rename="pascal"):
+    """GET /v1/metrics."""
+
+    counters: list[SampledAnswer]
+    gauges: list[GaugeAnswer]
+    points: list[str]
+    """Always empty, as with Nomad's agents."""
+    samples: list[SampledAnswer]
+    timestamp: str
+    """When the interval began."""
+
+
 class AgentAnswer(msgspec.Struct):
     """GET /v1/moot/agent."""
 

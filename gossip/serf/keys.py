@@ -1,7 +1,7 @@
 """Keys: install, use, remove and list encryption keys on every member, by queries between agents."""
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from moot.gossip.errors import KeyringError, WireError
@@ -116,14 +116,16 @@ class Tally:
         return not self._waiting
 
     def report(self) -> KeyReport:
-        failed = sum(not answer.result for answer in self._answers.values())
-        if failed:
-            error = f"{failed}/{self._asked} nodes reported failure"
-        elif not self.is_complete:
-            error = f"{self._asked - len(self._waiting)}/{self._asked} nodes reported success"
-        else:
-            error = ""
+        error = summary(self._asked, self._answers, self._waiting)
         return KeyReport(self._operation, self._asked, self._answers, tuple(self._waiting), error)
+
+
+def summary(asked: int, answers: Mapping[str, KeyResponse], silent: Collection[str]) -> str:
+    """Serf's words on how an operation went, empty when everybody did it."""
+    failed = sum(not answer.result for answer in answers.values())
+    if failed:
+        return f"{failed}/{asked} nodes reported failure"
+    return f"{asked - len(silent)}/{asked} nodes reported success" if silent else ""
 
 
 def read_request(decode: Callable[[bytes], object], payload: bytes) -> bytes | None:

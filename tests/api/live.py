@@ -85,6 +85,53 @@ async def read_answer(stream: trio.SocketStream, method: str = "GET", reader: h1
             assert isinstance(event, h11.InformationalResponse), event
 
 
+@asynccontextmanager
+async def read_stream(
+    live: "Live", method: str, path: str, headers: Sequence[tuple[str, str]] = ()
+) -> AsyncIterator["Streamed"]:
+    """Ask for an answer that does not end."""
+    async with await live.connect() as stream:
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: {live.address}",
+            *(f"{name}: {value}" for name, value in headers),
+        ]
+        await stream.send_all("\r\n".join([*lines, "", ""]).encode())
+        link = new_reader()
+        link.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
+        link.send(h11.EndOfMessage())
+        while (event := link.next_event()) is h11.NEED_DATA:
+            link.receive_data(await stream.receive_some(65_536))
+        assert isinstance(event, h11.Response), event
+        names = {name.decode().lower(): value.decode() for name, value in event.headers}
+        yield Streamed(Answer(event.status_code, names, b""), stream, link)
+
+
+@dataclass
+class Streamed:
+    """An answer that is coming: its head, and what has come of its body."""
+
+    head: Answer
+    stream: trio.SocketStream
+    link: h11.Connection
+    body: bytes = b""
+
+    async def more(self) -> bytes:
+        """Wait for more of it; all that has come."""
+        while not isinstance(event := self.link.next_event(), h11.Data):
+            assert event is h11.NEED_DATA, event
+            self.link.receive_data(await self.stream.receive_some(65_536))
+        self.body += event.data
+        return self.body
+
+    async def until(self, wanted: Callable[[bytes], bool]) -> bytes:
+        """Read on until the body is as wanted, which it should be soon."""
+        with trio.fail_after(10):
+            while not wanted(self.body):
+                await self.more()
+        return self.body
+
+
 async def eventually(check: Callable[[], bool]) -> None:
     """Wait until a condition holds that nothing tells us of."""
     with trio.fail_after(10):

@@ -11,6 +11,7 @@ from moot.http.backend import AgentInfo, BackendError, Identity, JoinAttempt, Po
 from moot.http.exchange import Headers
 from moot.http.guard import configured_headers
 from moot.http.self_config import AgentSettings, build_config
+from tests.api.scripted_nomad import ScriptedClientRole, ScriptedNomad, ScriptedRemote
 from tests.api.scripted_pool import ScriptedKeys, ScriptedPool
 
 VERSIONS = bytes((1, 5, 2, 2, 5, 4))
@@ -36,25 +37,6 @@ def made(
 
 
 @dataclass
-class ScriptedClientRole:
-    """A list of servers of which those in `dead` do not answer a ping."""
-
-    addresses: list[str] = field(default_factory=list)
-    dead: frozenset[str] = frozenset()
-
-    def known_servers(self) -> Sequence[str]:
-        return self.addresses
-
-    async def set_servers(self, addresses: Sequence[str]) -> Sequence[str]:
-        full = [it if ":" in it else f"{it}:4647" for it in addresses]
-        good = [it for it in full if it not in self.dead]
-        if good:
-            self.addresses = good
-        cause = "connect: connection refused"
-        return [f"Server at address {it} failed ping: dial tcp {it}: {cause}" for it in full if it in self.dead]
-
-
-@dataclass
 class ScriptedBackend:
     """An agent named by `identity` that holds `table`; joins succeed unless `join_errors` names the address."""
 
@@ -73,6 +55,8 @@ class ScriptedBackend:
     members_calls: int = 0
     calls: list[tuple[object, ...]] = field(default_factory=list)
     operations: ScriptedPool = field(default_factory=lambda: ScriptedPool(ScriptedKeys.of(())))
+    nomad: ScriptedNomad = field(default_factory=lambda: ScriptedNomad(ScriptedKeys.of(())))
+    remote: ScriptedRemote | None = None
 
     @property
     def response_headers(self) -> Headers:
@@ -121,7 +105,7 @@ class ScriptedBackend:
                 "heartbeat_ttl": "17.79568937s",
                 "known_servers": ",".join(self.client.addresses),
                 "last_heartbeat": "10.107423052s",
-                "node_id": "fb2170a8-257d-3c64-b14d-bc06cc94e34c",
+                "node_id": self.nomad.node_id,
                 "num_allocations": "0",
             }
         return blocks
@@ -156,8 +140,11 @@ class ScriptedBackend:
         found = next((it for it in self.table if it.name == name), None)
         if found is None or name == self.identity.gossip_name:
             return
+        alive = [it for it in self.table if it.status is MemberStatus.ALIVE]
         if found.status is MemberStatus.FAILED:
             self.set_status(name, MemberStatus.LEFT)
+        elif found.status is MemberStatus.ALIVE and len(alive) == 2:  # nobody is there to be told, so no refutation
+            self.set_status(name, MemberStatus.LEAVING)
         if prune:
             self.table = [it for it in self.table if it.name != name]
             self.members_version += 1

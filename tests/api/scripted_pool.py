@@ -33,7 +33,8 @@ def text_of(key: bytes) -> str:
 class ScriptedKeys:
     """A node of a pool in which every member has the keyring that the test gives it.
 
-    Members in `lost` do not answer that many times; those in `broken` refuse with the text.
+    Members in `lost` do not answer that many times; those in `broken` refuse with the text; those without a keyring
+    are not encrypted.
     """
 
     table: list[SerfMember]
@@ -78,7 +79,7 @@ class ScriptedKeys:
             elif name in self.broken:
                 tally.take(name, encode_serf(KeyResponse(False, self.broken[name])))
             else:
-                tally.take(name, encode_serf(operate(self.rings[name], operation, key)))
+                tally.take(name, encode_serf(operate(self.rings.get(name), operation, key)))
         return tally.report()
 
 

@@ -1,10 +1,16 @@
 """The agents that the contract vectors ask for, by the words that they use for them."""
 
+from base64 import b64decode
 from collections.abc import Callable
 
 from moot.gossip.serf.members import MemberStatus, SerfMember
+from moot.http.acl import Acl
+from moot.http.nomad_operations import ApiSettings
+from moot.http.schema import MemberAnswer
 from moot.http.self_config import AgentSettings
-from tests.api.scripted import ScriptedBackend, ScriptedClientRole, identity, made, server_tags
+from tests.api.scripted import ScriptedBackend, identity, made, server_tags
+from tests.api.scripted_nomad import ScriptedClientRole, ScriptedNomad, ScriptedRemote, answer_of
+from tests.api.scripted_pool import ScriptedKeys
 
 REFUSED = "dial tcp {}: connect: connection refused"
 
@@ -39,11 +45,18 @@ DEV = AgentSettings(
 )
 
 
+KEY = "cg8StVXbQJ0gPvMd9o7yrg=="
+"""The key of the encrypted pools."""
+
+
 def dev() -> ScriptedBackend:
     """Both roles on 127.0.0.1."""
+    table = [made("bacon-mac.global", "127.0.0.1", server_tags(bootstrap="1"))]
+    plain = ScriptedKeys(table, {}, encrypted=False)
     return ScriptedBackend(
         identity("bacon-mac"),
-        [made("bacon-mac.global", "127.0.0.1", server_tags(bootstrap="1"))],
+        table,
+        nomad=ScriptedNomad(plain, ApiSettings(enable_debug=True, prometheus_metrics=True)),
         client=ScriptedClientRole(["127.0.0.1:4647"], frozenset({"127.0.0.1:4999", "127.0.0.1:4998"})),
         settings=DEV,
         join_errors=dict(JOIN_CAUSES),
@@ -61,6 +74,15 @@ def three(third: MemberStatus = MemberStatus.ALIVE, *, encrypted: bool = False) 
     tags = server_tags(expect="3")
     backend = pool(made("s2.global", "127.0.0.3", tags), made("s3.global", "127.0.0.4", tags, third))
     backend.encrypted = encrypted
+    if encrypted:
+        backend.nomad = ScriptedNomad(ScriptedKeys.of(backend.table, b64decode(KEY)))
+    return backend
+
+
+def with_acl() -> ScriptedBackend:
+    """A server with access control, and nobody who has any right."""
+    backend = pool()
+    backend.nomad.settings = ApiSettings(acl=Acl(enabled=True), enable_debug=True)
     return backend
 
 
@@ -74,9 +96,18 @@ def left_alone() -> ScriptedBackend:
     return ScriptedBackend(identity("s1"), [made("s1.global", "127.0.0.2", status=MemberStatus.LEFT)])
 
 
-def client(*servers: str) -> ScriptedBackend:
-    """A client-only agent that knows these servers."""
-    return ScriptedBackend(identity("c1", is_server=False), client=ScriptedClientRole(list(servers)))
+def client(*servers: str, failure: str = "") -> ScriptedBackend:
+    """A client-only agent that knows these servers, the first of which is s1; what calls to them fail with."""
+    s1 = MemberAnswer.of(made("s1.global", "127.0.0.2"))
+    return ScriptedBackend(
+        identity("c1", is_server=False),
+        client=ScriptedClientRole(list(servers)),
+        remote=ScriptedRemote(
+            answer_of("s1", [s1]),
+            {"global": "127.0.0.2:4647"},
+            failure if servers else "no servers",
+        ),
+    )
 
 
 def with_header() -> ScriptedBackend:
@@ -114,9 +145,20 @@ SITUATIONS: dict[str, Callable[[], ScriptedBackend]] = {
     "client only, advertise.serf not set": client,
     "client only with a server": lambda: client("127.0.0.2:4647"),
     "client only, server 127.0.0.2": lambda: client("127.0.0.2:4647"),
-    "client only, its server was killed": lambda: client("127.0.0.2:4647"),
+    "client only, its server is s1": lambda: client("127.0.0.2:4647"),
+    "client only, its server was killed": lambda: client(
+        "127.0.0.2:4647", failure=f"rpc error: failed to get conn: {REFUSED.format('127.0.0.2:4647')}"
+    ),
     "client only; servers s1 127.0.0.2 and s2 127.0.0.3 up": client,
     "client only, list was 127.0.0.2 and 127.0.0.3": lambda: client("127.0.0.2:4647", "127.0.0.3:4647"),
+    "server, acl { enabled = true }, no policies": with_acl,
+    "server, enable_debug not set": pool,
+    "server, prometheus_metrics not set": pool,
+    "server without scheduler workers": pool,
+    "dev (no encryption)": dev,
+    "3 alive servers, asked at s1": three,
+    "s1 and s2 alive, s3 left, asked at s1": lambda: three(MemberStatus.LEFT),
+    f"3 servers, encrypt = {KEY}": lambda: three(encrypted=True),
     "3 servers joined": three,
     "3 servers s1 s2 s3 joined, bootstrap_expect 3": three,
     "3 servers, s3 failed, asked at s1": lambda: three(MemberStatus.FAILED),

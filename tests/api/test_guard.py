@@ -7,7 +7,8 @@ from moot.http.exchange import HttpError, Request
 from moot.http.guard import accepts_gzip, configured_headers, refuse_foreign_names, refuse_foreign_pages
 from moot.http.routes import clean_path
 from tests.api.live import read_answer, serving_api
-from tests.api.scripted import ScriptedBackend, ScriptedClientRole, identity
+from tests.api.scripted import ScriptedBackend, identity
+from tests.api.scripted_nomad import ScriptedClientRole
 from tests.api.situations import pool
 
 

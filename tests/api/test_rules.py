@@ -13,6 +13,7 @@ from moot.http.routes import check_query, clean_path
 from moot.http.self_config import AgentSettings, build_config, duration_text
 from tests.api.live import read_answer, serving_api
 from tests.api.scripted import ScriptedBackend, identity, made, server_tags
+from tests.api.scripted_nomad import ScriptedRemote
 from tests.api.shapes import mismatch, part_mismatch, sample_mismatch
 from tests.api.situations import client, pool, three, two_regions, with_header
 
@@ -145,7 +146,9 @@ async def test_the_agent_in_short_shows_what_its_http_server_counted() -> None:
         "bad_requests": 1,
         "connections": 3,
         "connections_refused": 0,
+        "connections_shed": 0,
         "faults": 0,
+        "handshakes_failed": 0,
         "requests": 2,
         "timeouts": 0,
     }
@@ -247,7 +250,23 @@ async def test_the_leader_is_the_lowest_alive_name_and_moves_when_it_fails() -> 
         ]
 
 
-async def test_other_regions_are_answered_from_gossip() -> None:
+async def test_other_regions_are_asked_when_there_is_rpc() -> None:
+    backend = two_regions()
+    backend.remote = ScriptedRemote(leaders={"eu": "127.0.0.9:4647"})
+    async with serving_api(backend) as live:
+        assert (await live.ask("GET", "/v1/status/leader?region=eu")).json() == "127.0.0.9:4647"
+        assert (await live.ask("GET", "/v1/status/peers?region=eu&stale")).json() == ["127.0.0.9:4647"]
+        assert (await live.ask("GET", "/v1/status/leader?region=nope")).text == "No path to region"
+        healthy = await live.ask("GET", "/v1/agent/health?region=eu")
+        assert (healthy.status, healthy.json()) == (200, {"server": {"message": "ok", "ok": True}})
+        sick = await live.ask("GET", "/v1/agent/health?region=nope")
+        assert (sick.status, sick.json()) == (500, {"server": {"message": "No path to region", "ok": False}})
+        asked = list(backend.remote.asked)
+        assert (await live.ask("GET", "/v1/status/leader?region=global")).json() == "127.0.0.2:4647"
+        assert backend.remote.asked == asked
+
+
+async def test_without_rpc_other_regions_are_answered_from_gossip() -> None:
     async with serving_api(two_regions()) as live:
         assert (await live.ask("GET", "/v1/status/peers?region=eu")).json() == ["127.0.0.4:4647"]
         assert (await live.ask("GET", "/v1/agent/health?region=eu")).status == 200
@@ -298,11 +317,35 @@ async def test_ipv6_members_stand_in_brackets_where_a_port_follows() -> None:
         assert (await live.ask("GET", "/v1/agent/members")).json()["Members"][0]["Addr"] == "::1"
 
 
-async def test_an_agent_outside_the_pool_has_no_view_of_it() -> None:
+PASSED_ON = ("/v1/agent/members", "/v1/status/leader", "/v1/status/peers", "/v1/regions")
+
+
+async def test_an_agent_outside_the_pool_asks_its_servers() -> None:
+    backend = client("127.0.0.2:4647")
+    assert backend.remote is not None
+    async with serving_api(backend) as live:
+        assert (await live.ask("GET", "/v1/agent/members")).json()["ServerName"] == "s1"
+        assert (await live.ask("GET", "/v1/status/leader?stale")).json() == "127.0.0.2:4647"
+        assert (await live.ask("GET", "/v1/status/peers")).json() == ["127.0.0.2:4647"]
+        assert (await live.ask("GET", "/v1/regions")).json() == ["global"]
+        assert (await live.ask("GET", "/v1/status/leader?region=eu")).text == "No path to region"
+        assert ("leader", "global", True) in backend.remote.asked
+        backend.remote.failure = "rpc error: EOF"
+        for path in PASSED_ON:
+            answer = await live.ask("GET", path)
+            assert (answer.status, answer.text) == (500, "rpc error: EOF")
+
+
+async def test_an_agent_outside_the_pool_without_servers_has_no_view_of_it() -> None:
+    for backend in (client(), ScriptedBackend(identity("c1", is_server=False))):
+        async with serving_api(backend) as live:
+            for path in PASSED_ON:
+                answer = await live.ask("GET", path)
+                assert (answer.status, answer.text) == (500, "no servers")
+
+
+async def test_an_agent_outside_the_pool_does_nothing_that_needs_one() -> None:
     async with serving_api(client("127.0.0.2:4647")) as live:
-        for path in ("members", "../status/leader", "../status/peers", "../regions"):
-            answer = await live.ask("GET", clean_path(f"/v1/agent/{path}"))
-            assert (answer.status, answer.text) == (500, "no servers")
         assert (await live.ask("PUT", "/v1/moot/leave")).status == 501
         assert (await live.ask("GET", "/v1/moot/agent")).json()["members"] == {}
 

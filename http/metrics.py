@@ -1,0 +1,178 @@
+"""Metrics: what happened in the agent, counted by name and interval, as Nomad's `/v1/metrics` tells it.
+
+The gossip engine and the HTTP server only keep totals (`Counters`, `HttpCounters`). Once a second these are looked
+at, and what was added goes into the running interval of ten seconds, as do the durations of requests at once. Asked
+is the last interval that is over. Prometheus gets the totals.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import trio
+
+from moot.gossip.serf.events import MemberEvent, QueryReceived, UserEventReceived
+from moot.http.counters import HttpCounters
+from moot.http.figures import BY_KIND, GOSSIP, HTTP, Row
+from moot.http.nomad_operations import Figures
+from moot.http.schema import GaugeAnswer, MetricsAnswer, SampledAnswer
+
+INTERVAL: Final = 10
+"""Seconds; intervals begin at multiples of it in Unix time."""
+STEP: Final = 1.0
+"""Seconds between two looks at the totals."""
+
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+Key: TypeAlias = tuple[str, Labels]
+"""Nomad's name of a figure, and its labels."""
+
+
+@dataclass(slots=True)
+class Aggregate:
+    """The values of one figure in one interval."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    least: float = math.inf
+    most: float = -math.inf
+
+    def add(self, value: float, count: int = 1) -> None:
+        """Take one value, or the same one several times."""
+        self.count += count
+        self.total += value * count
+        self.squares += value * value * count
+        self.least = min(self.least, value)
+        self.most = max(self.most, value)
+
+    def answer(self, key: Key) -> SampledAnswer:
+        mean = self.total / self.count
+        spread = (self.squares - self.total * mean) / (self.count - 1) if self.count > 1 else 0.0
+        return SampledAnswer(
+            count=self.count,
+            labels=dict(key[1]),
+            max=self.most,
+            mean=mean,
+            min=self.least,
+            name=key[0],
+            rate=self.total / INTERVAL,
+            stddev=math.sqrt(max(0.0, spread)),
+            sum=self.total,
+        )
+
+
+@dataclass(slots=True)
+class Interval:
+    """What happened in the ten seconds from `begin`, in Unix time."""
+
+    begin: int
+    counters: dict[Key, Aggregate] = field(default_factory=dict)
+    samples: dict[Key, Aggregate] = field(default_factory=dict)
+
+
+class Metrics:
+    """Use: `run` in a nursery, `hear` for every event of the node, `observe` for every request."""
+
+    def __init__(
+        self, figures: Callable[[], Figures], http: HttpCounters, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.figures = figures
+        self.http = http
+        self._clock = clock
+        self.changes: Counter[str] = Counter()
+        """Member events by kind: join, leave, failed, update, reap."""
+        self.user_events = 0
+        self.queries = 0
+        self._totals: dict[Key, int] = {}
+        self._last: Interval | None = None
+        self._running = Interval(self._begin())
+
+    def hear(self, event: object) -> None:
+        """An event of the node's."""
+        match event:
+            case MemberEvent():
+                self.changes[event.change.value.removeprefix("member-")] += 1
+            case UserEventReceived():
+                self.user_events += 1
+            case QueryReceived():
+                self.queries += 1
+
+    def observe(self, path: str, method: str, status: int, seconds: float) -> None:
+        """A request was answered; `path` is that of its route."""
+        self._turn()
+        samples = self._running.samples
+        key = ("nomad.http.request", (("path", path),))
+        if key not in samples:
+            samples[key] = Aggregate()
+        samples[key].add(seconds * 1000)
+
+    async def run(self) -> None:
+        """Look at the totals once a second, until cancelled."""
+        while True:
+            self.look()
+            await trio.sleep(STEP)
+
+    def look(self) -> None:
+        """Take what was added since the last look into the running interval."""
+        figures = self.figures()
+        self._turn()
+        counters, samples = self._running.counters, self._running.samples
+        for row, labels, total in self._read(figures):
+            key = (row.nomad, labels)
+            added = total - self._totals.get(key, 0)
+            if added:
+                self._totals[key] = total
+                aggregate = counters.setdefault(key, Aggregate())
+                aggregate.add(*((added,) if row.is_amount else (1, added)))
+        for name, length in figures.queues.items():
+            samples.setdefault((f"nomad.serf.queue.{name.capitalize()}", ()), Aggregate()).add(length)
+
+    def answer(self, members: Mapping[str, int]) -> MetricsAnswer:
+        """GET /v1/metrics. `members` counts members by status. Gauges are as of now, whatever the interval."""
+        self.look()
+        shown = self._last or self._running
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(shown.begin))
+        return MetricsAnswer(
+            counters=[aggregate.answer(key) for key, aggregate in sorted(shown.counters.items())],
+            gauges=list(self._gauges(members)),
+            points=[],
+            samples=[aggregate.answer(key) for key, aggregate in sorted(shown.samples.items())],
+            timestamp=stamp,
+        )
+
+    def _begin(self) -> int:
+        return int(self._clock()) // INTERVAL * INTERVAL
+
+    def _turn(self) -> None:
+        """Begin another interval when it is time; the last one is the one right before it."""
+        begin = self._begin()
+        if begin != self._running.begin:
+            before = begin - INTERVAL
+            self._last = self._running if self._running.begin == before else Interval(before)
+            self._running = Interval(begin)
+
+    def _read(self, figures: Figures) -> Iterator[tuple[Row, Labels, int]]:
+        """All totals."""
+        for row in GOSSIP:
+            yield row, (), getattr(figures.counters, row.field)
+        for row in HTTP:
+            yield row, (), getattr(self.http, row.field)
+        for row, label in BY_KIND:
+            for kind, total in getattr(figures.counters, row.field).items():
+                yield row, ((label, str(kind)),), total
+        for change, total in self.changes.items():
+            yield Row("", f"nomad.serf.member.{change}"), (), total
+        yield Row("", "nomad.serf.events"), (), self.user_events
+        yield Row("", "nomad.serf.queries"), (), self.queries
+
+    def _gauges(self, members: Mapping[str, int]) -> Iterator[GaugeAnswer]:
+        figures = self.figures()
+        yield GaugeAnswer(name="nomad.memberlist.health.score", value=figures.health_score, labels={})
+        yield GaugeAnswer(name="nomad.runtime.num_goroutines", value=figures.tasks, labels={})
+        for status, count in sorted(members.items()):
+            yield GaugeAnswer(name="nomad.serf.members", value=count, labels={"status": status})
+        for status, count in sorted(figures.client_nodes.items()):
+            yield GaugeAnswer(name="nomad.nomad.nodes", value=count, labels={"status": status})
