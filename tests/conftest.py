@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # a job that a script put into the background ignores SIGINT, and so would every agent that a test starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "row(name): the row of the interop matrix that a test is about")
     if not hasattr(config, "workerinput"):  # workers of a split run hand their reports on
         config.pluginmanager.register(MatrixReport(reference=config.getoption("--matrix-reference")))
 

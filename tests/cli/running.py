@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from moot.agent.processes import started_at
 from moot.http.client import ApiClient, ApiError
+from tests.support import launching
 
 PATIENCE = 30.0
 """Seconds after which a live test gives up; generous, the machine may be busy."""
@@ -34,10 +34,7 @@ def moot(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 def until(holds: Callable[[], bool], what: str) -> None:
     """Wait for a condition; fails the test with `what` when it does not come."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"did not come about: {what}"
-        time.sleep(0.02)
+    launching.until(what, holds, PATIENCE)
 
 
 def running(pid: int) -> bool:

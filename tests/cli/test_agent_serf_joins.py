@@ -15,9 +15,10 @@ from moot.agent.config import Flag, load
 from moot.agent.logs import Logs
 from tests.cli.running import agrees, launched, until
 from tests.net.test_targets import ScriptedResolver
+from tests.support.launching import Net
+from tests.support.launching import until as until_lab
 from tests.support.pool import until as until_trio
-from tests.support.processes import Lab, Net, lab
-from tests.support.processes import until as until_lab
+from tests.support.processes import Lab, lab
 
 POOL = ("--pool", "serf", "--profile", "local")
 FLAGS = {"moot.pool": "serf", "moot.profile": "local", "ports.serf": 4648, "ports.http": 0, "ports.rpc": 0}

@@ -26,9 +26,9 @@ from moot.gossip.net.targets import JoinOutcome
 from moot.gossip.record import Address
 from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.swim.member import Member, Status
+from tests.support.launching import Net
 from tests.support.namespace import FIRST, SECOND, addresses_settled, run_in_namespace
 from tests.support.pool import settings_of, until
-from tests.support.processes import Net
 
 DNSIncoming: Any = vars(zeroconf)["DNSIncoming"]
 """Zeroconf's parser of packets, which it does not declare as public."""

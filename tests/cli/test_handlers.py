@@ -30,7 +30,8 @@ from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.messages import Query, UserEvent
 from moot.gossip.serf.tags import encode_tags
 from moot.gossip.swim.member import Member, Status
-from tests.support.processes import Net, lab
+from tests.support.launching import Net
+from tests.support.processes import lab
 
 SOON = 20.0
 """Seconds within which a script surely runs."""
@@ -524,11 +525,11 @@ async def test_a_script_is_told_the_same_by_us_and_by_a_real_agent(
             await until(lambda: len(node.members()) == 3)
             gone.kill()
             with trio.fail_after(SOON):
-                done = await trio.to_thread.run_sync(theirs.call, "query", "-format=json", "load", "pay\nload")
-            await trio.to_thread.run_sync(theirs.call, "event", "deploy", "v2")
+                done = await trio.to_thread.run_sync(theirs.ask, "query", "-format=json", "load", "pay\nload")
+            await trio.to_thread.run_sync(theirs.ask, "event", "deploy", "v2")
             await until(
                 lambda: all((tmp_path / f"{who}.{kind}").exists() for who in ("ours", "theirs") for kind in kinds)
             )
             nursery.cancel_scope.cancel()
     assert {kind: told("ours", kind) for kind in kinds} == {kind: told("theirs", kind) for kind in kinds}
-    assert json.loads(done.stdout)["Responses"] == dict.fromkeys(("ours", "theirs"), "said\ncomplained\n")
+    assert json.loads(done.out)["Responses"] == dict.fromkeys(("ours", "theirs"), "said\ncomplained\n")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.serf_pools import MOOT, Pools, SerfAgentProcess, pools, run
-from tests.support.processes import until
+from tests.support.launching import until
+from tests.support.serf_cli import MOOT, SerfAgent, SerfPool, run, serf_pool
 
 pytestmark = [pytest.mark.live, pytest.mark.peer]
 
@@ -24,8 +24,8 @@ TOLD = re.compile(
 
 
 @pytest.fixture
-def running() -> Iterator[Pools]:
-    with pools() as started:
+def running() -> Iterator[SerfPool]:
+    with serf_pool("-profile=local") as started:
         yield started
 
 
@@ -35,26 +35,26 @@ def program(request: pytest.FixtureRequest, serf_binary: str) -> tuple[str, ...]
     return (serf_binary,) if request.param == "serf" else MOOT
 
 
-def config(running: Pools, **keys: object) -> str:
+def config(running: SerfPool, **keys: object) -> str:
     """The flag for a file with these keys."""
     path = running.folder / "config.json"
     path.write_text(json.dumps(keys))
     return f"-config-file={path}"
 
 
-def told(agent: SerfAgentProcess) -> list[str]:
+def told(agent: SerfAgent) -> list[str]:
     """The comparable lines of its log, each once, without what differs by chance."""
-    found = TOLD.findall(agent.text())
+    found = TOLD.findall(agent.log_text())
     lines = [re.sub(r"127[.\d]+", "IP", re.sub(r"\(\d peer", "(N peer", line)) for line in found]
     return sorted(set(lines))
 
 
-def everything_that_happens(agent: SerfAgentProcess, running: Pools, serf: str) -> None:
+def everything_that_happens(agent: SerfAgent, running: SerfPool, serf: str) -> None:
     """Members of a real pool come, change, fail, leave and are pruned; events and queries pass; then we leave."""
     b = running.start((serf,), "b")
     agent.ask("join", b.address)
     c = running.start((serf,), "c", f"-join={agent.address}")
-    until("all are there", lambda: all(len(each.statuses()) == 3 for each in (agent, b, c)), 30)
+    until("all are there", lambda: all(len(each.view()) == 3 for each in (agent, b, c)), 30)
     agent.wait_for("Received event: member-join")
     b.ask("event", "deploy", "now")
     b.ask("event", "-coalesce=false", "instant")
@@ -65,7 +65,7 @@ def everything_that_happens(agent: SerfAgentProcess, running: Pools, serf: str) 
     c.process.kill()
     agent.wait_for("Received event: member-failed")
     agent.ask("force-leave", "c")
-    until("b has heard it", lambda: b.statuses()["c"] == "left", 30)
+    until("b has heard it", lambda: b.view()["c"] == "left", 30)
     agent.ask("force-leave", "-prune", "c")
     agent.wait_for("Received event: member-reap")
     agent.ask("keys", "-list")
@@ -78,12 +78,12 @@ def everything_that_happens(agent: SerfAgentProcess, running: Pools, serf: str) 
 def test_the_log_has_the_lines_of_serfs(serf_binary: str) -> None:
     logs = {}
     for name, program in (("serf", (serf_binary,)), ("moot", MOOT)):
-        with pools() as running:
+        with serf_pool("-profile=local") as running:
             agent = running.start(program, "a", "-tag=x=y", "-log-level=debug")
             everything_that_happens(agent, running, serf_binary)
             logs[name] = told(agent)
             if name == "moot":
-                _, lines = agent.text().split("stream in as it occurs:\n\n")
+                _, lines = agent.log_text().split("stream in as it occurs:\n\n")
                 others = ("==> Caught signal: interrupt", "==> Gracefully shutting down agent...")
                 assert [line for line in lines.splitlines() if not LOG_LINE.fullmatch(line)] == list(others)
     # a suspicion may also have been another member's, or be told once more
@@ -94,13 +94,13 @@ def test_the_log_has_the_lines_of_serfs(serf_binary: str) -> None:
     assert "[INFO] memberlist: Suspect c has failed, no acks received" in logs["moot"]
 
 
-def test_who_declares_a_member_dead_says_so(running: Pools, program: tuple[str, ...]) -> None:
+def test_who_declares_a_member_dead_says_so(running: SerfPool, program: tuple[str, ...]) -> None:
     a = running.start(program, "a")
     b = running.start(program, "b", f"-join={a.address}")
     b.process.kill()
     a.wait_for("EventMemberFailed: b")
-    assert "[INFO] memberlist: Suspect b has failed, no acks received" in a.text()
-    assert "[INFO] memberlist: Marking b as failed, suspect timeout reached (0 peer confirmations)" in a.text()
+    assert "[INFO] memberlist: Suspect b has failed, no acks received" in a.log_text()
+    assert "[INFO] memberlist: Marking b as failed, suspect timeout reached (0 peer confirmations)" in a.log_text()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_who_declares_a_member_dead_says_so(running: Pools, program: tuple[str, 
     ],
 )
 def test_a_signal_ends_it_with_or_without_a_leave(
-    running: Pools,
+    running: SerfPool,
     program: tuple[str, ...],
     number: signal.Signals,
     keys: dict[str, object],
@@ -123,11 +123,11 @@ def test_a_signal_ends_it_with_or_without_a_leave(
     agent = running.start(program, "a", config(running, **keys))
     agent.process.send_signal(number)
     assert agent.process.wait(20) == code
-    assert ("Gracefully shutting down" in agent.text()) == left
-    assert ("Shutdown without a Leave" in agent.text()) != left
+    assert ("Gracefully shutting down" in agent.log_text()) == left
+    assert ("Shutdown without a Leave" in agent.log_text()) != left
 
 
-def test_a_second_signal_cuts_the_leave_short(running: Pools, program: tuple[str, ...]) -> None:
+def test_a_second_signal_cuts_the_leave_short(running: SerfPool, program: tuple[str, ...]) -> None:
     a = running.start(program, "a")
     running.start(program, "b", f"-join={a.address}")
     a.process.send_signal(signal.SIGINT)
@@ -136,75 +136,74 @@ def test_a_second_signal_cuts_the_leave_short(running: Pools, program: tuple[str
     assert a.process.wait(20) == 1
 
 
-def test_a_join_that_reaches_nobody_is_an_error(running: Pools, program: tuple[str, ...]) -> None:
+def test_a_join_that_reaches_nobody_is_an_error(running: SerfPool, program: tuple[str, ...]) -> None:
     agent = running.launch(program, "a", "-join=127.255.0.1:1", "-join=127.255.0.2:1")
     assert agent.process.wait(30) == 1
-    assert "2 errors occurred:\n\t* Failed to join 127.255.0.1: " in agent.text()
+    assert "2 errors occurred:\n\t* Failed to join 127.255.0.1: " in agent.log_text()
 
 
-def test_a_join_that_reaches_one_is_enough(running: Pools, program: tuple[str, ...]) -> None:
+def test_a_join_that_reaches_one_is_enough(running: SerfPool, program: tuple[str, ...]) -> None:
     a = running.start(program, "a")
     b = running.start(program, "b", f"-join={a.address}", "-join=127.255.0.1:1", "-replay")
-    assert "==> Joining cluster...(replay: true)" in b.text()
-    assert "    Join completed. Synced with 1 initial agents" in b.text()
+    assert "==> Joining cluster...(replay: true)" in b.log_text()
+    assert "    Join completed. Synced with 1 initial agents" in b.log_text()
 
 
-def test_retries_end_with_an_error_when_they_are_used_up(running: Pools, program: tuple[str, ...]) -> None:
+def test_retries_end_with_an_error_when_they_are_used_up(running: SerfPool, program: tuple[str, ...]) -> None:
     agent = running.launch(program, "a", "-retry-join=127.255.0.1:1", "-retry-interval=1ms", "-retry-max=1")
     assert agent.process.wait(30) == 1
-    text = agent.text()
+    text = agent.log_text()
     assert "==> Warning: 'RetryInterval' is too low. Setting to 1s" in text
     assert text.count("[INFO] agent: Joining cluster...(replay: false)") == 2
     assert "[ERR] agent: maximum retry join attempts made, exiting" in text
 
 
-def test_retries_go_on_until_somebody_is_there(running: Pools, program: tuple[str, ...]) -> None:
-    late = running.net.host()
+def test_retries_go_on_until_somebody_is_there(running: SerfPool, program: tuple[str, ...]) -> None:
+    late = running.host()
     agent = running.start(program, "a", f"-retry-join={late}", "-retry-interval=1s")
     agent.wait_for("retrying in 1s")
-    peer = SerfAgentProcess(program, "b", late, running.folder, ["-profile=local"])
+    peer = SerfAgent(program, "b", late, running.folder, ["-profile=local"])
+    peer.launch()
     try:
         agent.wait_for("Join completed. Synced with 1 initial agents")
     finally:
-        peer.process.kill()
-        peer.process.wait(10)
+        peer.kill()
 
 
-def test_the_member_whose_name_is_taken_ends(running: Pools, program: tuple[str, ...]) -> None:
+def test_the_member_whose_name_is_taken_ends(running: SerfPool, program: tuple[str, ...]) -> None:
     a = running.start(program, "a")
     b = running.start(program, "b", f"-join={a.address}")
     twin = running.start(program, "a", f"-join={b.address}")
     assert twin.process.wait(30) == 0
-    assert "Serf shutdown detected, quitting" in twin.text()
-    assert "minority in name conflict resolution, quitting" in twin.text()
+    assert "Serf shutdown detected, quitting" in twin.log_text()
+    assert "minority in name conflict resolution, quitting" in twin.log_text()
     assert a.process.poll() is None
 
 
-def test_tags_are_kept_in_their_file(running: Pools, program: tuple[str, ...]) -> None:
+def test_tags_are_kept_in_their_file(running: SerfPool, program: tuple[str, ...]) -> None:
     path = running.folder / "tags.json"
     a = running.start(program, "a", f"-tags-file={path}")
     assert a.ask("tags", "-set=x=1", "-set=y=ü").code == 0
     assert json.loads(path.read_bytes()) == {"x": "1", "y": "ü"}
     assert path.stat().st_mode & 0o777 == 0o600
-    a.process.kill()
-    a.process.wait(10)
+    a.kill()
     again = running.start(program, "a", f"-tags-file={path}")
-    assert f"[INFO] agent: Restored 2 tag(s) from {path}" in again.text()
+    assert f"[INFO] agent: Restored 2 tag(s) from {path}" in again.log_text()
     assert json.loads(again.ask("members", "-format=json").out)["members"][0]["tags"] == {"x": "1", "y": "ü"}
 
 
-def test_keys_come_from_the_keyring_file_and_go_there(running: Pools, program: tuple[str, ...]) -> None:
+def test_keys_come_from_the_keyring_file_and_go_there(running: SerfPool, program: tuple[str, ...]) -> None:
     path = running.folder / "keys.json"
     path.write_text(json.dumps([KEY]))
     a = running.start(program, "a", f"-keyring-file={path}")
-    assert "Encrypted: true" in a.text()
-    assert f"[INFO] agent: Restored keyring with 1 keys from {path}" in a.text()
+    assert "Encrypted: true" in a.log_text()
+    assert f"[INFO] agent: Restored keyring with 1 keys from {path}" in a.log_text()
     new = run(MOOT, "keygen").out.strip()
     assert a.ask("keys", f"-install={new}").code == 0
     assert sorted(json.loads(path.read_text())) == sorted([KEY, new])
 
 
-def test_sighup_takes_over_level_tags_and_handlers(running: Pools, program: tuple[str, ...]) -> None:
+def test_sighup_takes_over_level_tags_and_handlers(running: SerfPool, program: tuple[str, ...]) -> None:
     heard = running.folder / "heard"
     flag = config(running, tags={"x": "1"}, log_level="warn", event_handlers=["user:a=true"])
     agent = running.start(program, "a", flag)
@@ -217,7 +216,7 @@ def test_sighup_takes_over_level_tags_and_handlers(running: Pools, program: tupl
     until("the handler has run", lambda: heard.exists() and heard.read_text() == "world\n", 30)
 
 
-def test_a_broken_configuration_is_not_taken_over(running: Pools, program: tuple[str, ...]) -> None:
+def test_a_broken_configuration_is_not_taken_over(running: SerfPool, program: tuple[str, ...]) -> None:
     agent = running.start(program, "a", config(running, tags={"x": "1"}))
     config(running, tags={"x": 1})
     agent.process.send_signal(signal.SIGHUP)
@@ -225,35 +224,35 @@ def test_a_broken_configuration_is_not_taken_over(running: Pools, program: tuple
     assert agent.ask("members").out.rstrip().endswith("  x=1")
 
 
-def test_a_snapshot_brings_it_back_to_its_pool(running: Pools, program: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_snapshot_brings_it_back_to_its_pool(running: SerfPool, program: tuple[str, ...], tmp_path: Path) -> None:
     a = running.start(program, "a")
     options = ("-profile=local", f"-snapshot={tmp_path / 'snapshot'}", "-rejoin")
     b = running.launch(program, "b", *options, f"-join={a.address}")
     b.wait_for("EventMemberJoin: a")
-    assert "Snapshot: true" in b.text()
+    assert "Snapshot: true" in b.log_text()
     b.ask("leave")
     assert b.process.wait(20) == 0
-    back = SerfAgentProcess(program, "b", b.host, tmp_path, options)
+    back = SerfAgent(program, "b", b.host, tmp_path, options)
+    back.launch()
     try:
-        until("a is found again", lambda: back.statuses().get("a") == "alive", 30)
+        until("a is found again", lambda: back.view().get("a") == "alive", 30)
     finally:
-        back.process.kill()
-        back.process.wait(10)
+        back.kill()
 
 
-def test_two_agents_cannot_have_one_address(running: Pools, program: tuple[str, ...]) -> None:
+def test_two_agents_cannot_have_one_address(running: SerfPool, program: tuple[str, ...]) -> None:
     a = running.start(program, "a")
     bound = run(program, "agent", f"-bind={a.address}", "-rpc-addr=127.255.0.1:0", within=20)
     assert (bound.code, bound.err) == (1, "")
     assert "Failed to start the Serf agent: " in bound.out
     assert f"listen tcp {a.address}: bind: address already in use" in bound.out
-    host = running.net.host()
+    host = running.host()
     taken = run(program, "agent", f"-bind={host}", f"-rpc-addr={a.rpc}", within=20)
     assert taken.code == 1
     assert taken.out.endswith(f"==> Error starting RPC listener: listen tcp {a.rpc}: bind: address already in use\n")
 
 
-def test_a_query_whose_agent_dies_has_failed(running: Pools) -> None:
+def test_a_query_whose_agent_dies_has_failed(running: SerfPool) -> None:
     """Serf says nothing about it, and ends with 0."""
     agent = running.start(MOOT, "a")
     with subprocess.Popen(
@@ -268,19 +267,19 @@ def test_a_query_whose_agent_dies_has_failed(running: Pools) -> None:
     assert query.returncode == 1
 
 
-def test_protocol_2_is_not_spoken(running: Pools) -> None:
-    done = run(MOOT, "agent", f"-bind={running.net.host()}", "-protocol=2", "-role=x")
+def test_protocol_2_is_not_spoken(running: SerfPool) -> None:
+    done = run(MOOT, "agent", f"-bind={running.host()}", "-protocol=2", "-role=x")
     assert done.code == 1
     assert done.out.endswith("Protocol version '2' too low. Must be in range: [3, 5]\n")
 
 
-def test_what_is_not_done_is_said(running: Pools) -> None:
+def test_what_is_not_done_is_said(running: SerfPool) -> None:
     agent = running.start(
         MOOT, "a", "-syslog", config(running, statsd_addr="127.0.0.1:8125", mdns={"disable_ipv6": True})
     )
-    assert "Warning: no syslog here" in agent.text()
-    assert "Warning: no statistics are sent to '127.0.0.1:8125'" in agent.text()
-    assert "Warning: mdns.disable_ipv6 has no effect" in agent.text()
+    assert "Warning: no syslog here" in agent.log_text()
+    assert "Warning: no statistics are sent to '127.0.0.1:8125'" in agent.log_text()
+    assert "Warning: mdns.disable_ipv6 has no effect" in agent.log_text()
 
 
 BROKEN = [

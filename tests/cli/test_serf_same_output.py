@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.cli.serf_pools import MOOT, Outcome, SerfAgentProcess, in_one_order, pools, run
-from tests.support.processes import until
+from tests.support.launching import until
+from tests.support.serf_cli import MOOT, Outcome, SerfAgent, in_one_order, of_somebody, run, serf_pool
 
 pytestmark = [pytest.mark.live, pytest.mark.peer]
 
@@ -162,7 +162,7 @@ def same_in_both(outcome: Outcome) -> Outcome:
     out = re.sub(r"(==> )?Usage: .*", r"\1USAGE", outcome.out, flags=re.DOTALL)
     out = re.sub(r"\nTroubleshooting.*|This could mean.*", "", out, flags=re.DOTALL)
     err = "HELP" if "Usage: " in outcome.err else outcome.err
-    return Outcome(outcome.code, in_one_order(out), err)
+    return Outcome(outcome.code, in_one_order(of_somebody(out)), err)
 
 
 def compare(words: Sequence[str], serf: Outcome, ours: Outcome) -> str:
@@ -173,22 +173,22 @@ def compare(words: Sequence[str], serf: Outcome, ours: Outcome) -> str:
 
 
 @pytest.fixture(params=["serf", "moot"])
-def agent(request: pytest.FixtureRequest, serf_binary: str) -> Iterator[SerfAgentProcess]:
+def agent(request: pytest.FixtureRequest, serf_binary: str) -> Iterator[SerfAgent]:
     """One of two agents, called web, of either program. It answers queries named `answer`."""
     program = (serf_binary,) if request.param == "serf" else MOOT
     handler = 'query:answer=cat; printf "<\\001>\\n\\n"'
-    with pools() as running:
+    with serf_pool("-profile=local") as running:
         web = running.start(program, "web", "-tag=kind=web", "-tag=zone=b", f"-event-handler={handler}")
         db = running.start(program, "db", f"-join={web.address}", "-role=db")
-        until("both see both", lambda: len(web.statuses()) == len(db.statuses()) == 2, 30)
+        until("both see both", lambda: len(web.view()) == len(db.view()) == 2, 30)
         yield web
 
 
-def test_the_same_commands_print_the_same(agent: SerfAgentProcess, serf_binary: str) -> None:
+def test_the_same_commands_print_the_same(agent: SerfAgent, serf_binary: str) -> None:
     wrong = ""
     for words in READING:
         real = agent.ask(*words, program=(serf_binary,))
-        ours = agent.ask(*words)
+        ours = agent.ask(*words, program=MOOT)
         wrong += compare(words, real, ours)
     assert not wrong, wrong
 

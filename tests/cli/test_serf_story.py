@@ -1,13 +1,13 @@
 """One story of a pool, told four times: through `serf` and `moot serf`, with real agents and with ours."""
 
+import contextlib
 import re
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
-from tests.cli.serf_pools import MOOT, Outcome, Pools, SerfAgentProcess, in_one_order, pools
-from tests.support.processes import until
+from tests.support.launching import until
+from tests.support.serf_cli import MOOT, Outcome, Program, SerfAgent, SerfPool, following, in_one_order, serf_pool
 
 pytestmark = [pytest.mark.live, pytest.mark.peer]
 
@@ -18,19 +18,19 @@ NEW_KEY = "XWOgJ0lygeLyzVu7fKIR0Yls8KdJqLH4aqj08kSc6MY="
 class Story:
     """Runs commands and keeps what they print, with addresses by the names of the agents."""
 
-    def __init__(self, cli: Sequence[str], agents: Sequence[str], running: Pools) -> None:
+    def __init__(self, cli: Program, agents: Program, running: SerfPool) -> None:
         self._cli = cli
         self._agents = agents
         self._running = running
         self._names: dict[str, str] = {}
         self.told: list[tuple[str, Outcome]] = []
 
-    def start(self, name: str, *options: str) -> SerfAgentProcess:
+    def start(self, name: str, *options: str) -> SerfAgent:
         agent = self._running.start(self._agents, name, *options)
         self._names[agent.host] = name.upper()
         return agent
 
-    def ask(self, agent: SerfAgentProcess, *words: str, auth: str = "") -> None:
+    def ask(self, agent: SerfAgent, *words: str, auth: str = "") -> None:
         outcome = agent.ask(*words, program=self._cli, auth=auth)
         out, told = outcome.out, "\n".join(words)
         for host, name in self._names.items():
@@ -45,7 +45,7 @@ def members_come_and_go(story: Story) -> None:
     a, b, c = story.start("a", "-tag=x=1", "-tag=y=2"), story.start("b", "-role=web"), story.start("c")
     story.ask(a, "join", b.address, c.address, "127.255.0.1:1")
     story.ask(a, "join", "-replay", f"named/{b.address}")
-    until("all are there", lambda: all(len(agent.statuses()) == 3 for agent in (a, b, c)), 30)
+    until("all are there", lambda: all(len(agent.view()) == 3 for agent in (a, b, c)), 30)
     for words in (["-detailed"], ["-format=json"], ["-role=web"], ["-tag=x=.", "-name=[ab]"], ["-status=failed"]):
         story.ask(b, "members", *words)
     story.ask(a, "tags", "-set", "z=<3&>", "-delete=x", "-delete", "none")
@@ -57,16 +57,16 @@ def members_come_and_go(story: Story) -> None:
     story.ask(a, "rtt", "c")
     story.ask(a, "rtt", "b", "a")
     c.process.kill()
-    until("c failed", lambda: a.statuses()["c"] == b.statuses()["c"] == "failed", 60)
+    until("c failed", lambda: a.view()["c"] == b.view()["c"] == "failed", 60)
     story.ask(a, "members", "-status=failed|x")
     story.ask(a, "force-leave", "c")
-    until("c left", lambda: a.statuses()["c"] == b.statuses()["c"] == "left", 30)
+    until("c left", lambda: a.view()["c"] == b.view()["c"] == "left", 30)
     story.ask(a, "members")
     story.ask(a, "force-leave", "-prune", "c")
-    until("c is gone", lambda: "c" not in a.statuses() | b.statuses(), 30)
+    until("c is gone", lambda: "c" not in a.view() | b.view(), 30)
     story.ask(b, "members")
     story.ask(b, "leave")
-    until("b left", lambda: a.statuses()["b"] == "left", 30)
+    until("b left", lambda: a.view()["b"] == "left", 30)
     story.ask(a, "members", "-status=left")
     story.ask(a, "leave")
     assert (a.process.wait(10), b.process.wait(10)) == (0, 0)
@@ -79,7 +79,7 @@ def keys_are_exchanged(story: Story) -> None:
     (folder / "auth.json").write_text('{"rpc_auth": "sesame"}')
     a = story.start("a", f"-encrypt={OLD_KEY}")
     b = story.start("b", f"-encrypt={OLD_KEY}", f"-join={a.address}", f"-config-file={folder / 'auth.json'}")
-    until("both are there", lambda: len(a.statuses()) == 2, 30)
+    until("both are there", lambda: len(a.view()) == 2, 30)
     for words in (
         ["-list"],
         ["-use=" + NEW_KEY],
@@ -121,7 +121,7 @@ def test_a_story_goes_the_same_with_either_command_and_either_agent(
         ("moot asks serf", MOOT, serf),
         ("moot asks moot", MOOT, MOOT),
     ):
-        with pools() as running:
+        with serf_pool("-profile=local") as running:
             story = stories[name] = Story(cli, agents, running)
             tell(story)
     reference = stories.pop("serf asks serf").told
@@ -138,29 +138,23 @@ def _blocks(text: str) -> list[str]:
 
 @pytest.mark.parametrize("agents", ["serf", "moot"])
 def test_monitors_of_either_kind_show_the_same_events_and_log(agents: str, serf_binary: str) -> None:
-    with pools() as running:
+    with serf_pool("-profile=local") as running:
         agent = running.start((serf_binary,) if agents == "serf" else MOOT, "a", "-tag=zone=ü")
         commands = {"serf": (serf_binary,), "moot": MOOT}
         outputs = {name: running.folder / f"{name}.out" for name in commands}
-        monitors = {}
-        for name, program in commands.items():
-            with outputs[name].open("wb") as output:
-                monitors[name] = subprocess.Popen(
-                    [*program, "monitor", f"-rpc-addr={agent.rpc}"], stdout=output, stderr=subprocess.STDOUT
-                )
-        try:
+        with contextlib.ExitStack() as stack:
+            monitors = {
+                name: stack.enter_context(following(agent, outputs[name], "monitor", program=program))
+                for name, program in commands.items()
+            }
             until("both follow", lambda: all("[INFO]" in path.read_text() for path in outputs.values()), 30)
             agent.ask("event", "-coalesce=false", "deploy", 'tab\t"é"')
             agent.ask("event", "empty")
             agent.ask("query", "-timeout=200ms", "load", "x")
             agent.ask("tags", "-set=zone=b")
             until("all is shown", lambda: all(p.read_text().count("Event Info") >= 4 for p in outputs.values()), 30)
-            agent.process.kill()
+            agent.kill()
             assert {name: monitor.wait(10) for name, monitor in monitors.items()} == {"serf": 1, "moot": 1}
-        finally:
-            for monitor in monitors.values():
-                monitor.kill()
-                monitor.wait(10)
         texts = {name: path.read_text() for name, path in outputs.items()}
         assert _blocks(texts["moot"]) == _blocks(texts["serf"])
         logs = {name: [line for line in text.splitlines() if "agent: " in line] for name, text in texts.items()}

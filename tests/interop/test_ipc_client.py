@@ -10,7 +10,7 @@ import trio
 from moot.agent.rpc.client import RpcClient, RpcClosed, RpcError
 from moot.agent.rpc.protocol import LogRecord, MemberRecord, QueryRecord, UserRecord
 from tests.interop.ipc_agents import rpc_agents
-from tests.support.processes import SERF_RPC_PORT, Lab
+from tests.support.processes import Lab
 
 pytestmark = [pytest.mark.live, pytest.mark.peer, pytest.mark.timeout(120)]
 
@@ -76,7 +76,7 @@ def stream_of(client: RpcClient, name: str) -> list[Any]:
 
 async def test_a_real_agent_and_ours_say_the_same(mixed: Lab) -> None:
     real = await trio.to_thread.run_sync(lambda: mixed.serf("a1", "-tag", "role=web", "-tag", "idx=1"))
-    theirs = await trio.to_thread.run_sync(converse, f"{real.host}:{SERF_RPC_PORT}")
+    theirs = await trio.to_thread.run_sync(converse, real.rpc)
     async with rpc_agents("a1") as (agent,):
         agent.log_ring.write("a line, so that there is one")
         ours = await trio.to_thread.run_sync(converse, str(agent.rpc))
@@ -90,7 +90,7 @@ async def test_a_leave_is_answered_by_both_before_they_end(mixed: Lab) -> None:
         with RpcClient(address) as client:
             client.leave()
 
-    await trio.to_thread.run_sync(leave, f"{real.host}:{SERF_RPC_PORT}")
+    await trio.to_thread.run_sync(leave, real.rpc)
     assert await trio.to_thread.run_sync(real.process.wait, 30) == 0
     async with rpc_agents("a1") as (agent,):
         await trio.to_thread.run_sync(leave, str(agent.rpc))
@@ -102,7 +102,7 @@ async def test_a_watch_of_a_real_agent_brings_events_and_log_lines(mixed: Lab) -
     real = await trio.to_thread.run_sync(lambda: mixed.serf("a1"))
 
     def watch() -> list[type]:
-        with RpcClient(f"{real.host}:{SERF_RPC_PORT}") as client:
+        with RpcClient(real.rpc) as client:
             found = client.watch("user", "debug")
             client.event("e")
             records = itertools.takewhile(lambda record: not isinstance(record, UserRecord), found)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from moot.agent.keys import key_id
-from tests.support.processes import HTTP_PORT, Lab, Moot, Serf, until
+from tests.support.launching import HTTP_PORT, until
+from tests.support.processes import Lab, Moot, Serf
 
 pytestmark = [pytest.mark.live, pytest.mark.peer, pytest.mark.timeout(300)]
 
@@ -43,7 +44,7 @@ def is_quiet(agent: Moot | Serf) -> bool:
     if isinstance(agent, Moot):
         stats: dict[str, str] = agent.api.self_()["stats"]["serf"]
     else:
-        stats = json.loads(agent.call("info", "-format=json").stdout)["serf"]
+        stats = json.loads(agent.tell("info", "-format=json"))["serf"]
     return stats["query_queue"] == "0"
 
 
@@ -103,7 +104,7 @@ def test_keys_of_a_mixed_pool_are_listed_and_rotated(mixed: Lab) -> None:
     done = moot(ours[0], "keys", "rotate", "--new", "-", said=NEW)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("seen on 4 members") == 3
-    told = theirs[0].call("keys", "-list").stdout
+    told = theirs[0].tell("keys", "-list")
     assert NEW in told
     assert OLD not in told
     mixed.everybody_sees(dict.fromkeys(NAMES, "alive"))

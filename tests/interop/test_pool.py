@@ -6,7 +6,8 @@ import time
 import pytest
 
 from moot.gossip.config import LOCAL
-from tests.support.processes import Lab, Moot, View
+from tests.support.launching import View
+from tests.support.processes import Lab, Moot
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 

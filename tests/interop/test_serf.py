@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import Lab, Moot, Serf, View, until
+from tests.support.launching import View, until
+from tests.support.processes import Lab, Moot, Serf
 
 pytestmark = [pytest.mark.live, pytest.mark.peer, pytest.mark.timeout(300)]
 
@@ -129,8 +130,8 @@ def test_a_wrong_key_is_refused_with_a_reason(mixed: Lab) -> None:
     joined, error = ours.api.join([f"{other.host}:7946"])
     assert joined == 0
     assert "No installed keys could decrypt the message" in error
-    done = plain.call("join", f"{ours.host}:7946")
-    assert done.returncode != 0
+    done = plain.ask("join", f"{ours.host}:7946")
+    assert done.code != 0
 
 
 def test_a_nomad_pool_refuses_a_plain_serf_agent_and_says_why(mixed: Lab) -> None:
@@ -140,5 +141,5 @@ def test_a_nomad_pool_refuses_a_plain_serf_agent_and_says_why(mixed: Lab) -> Non
     assert joined == 0
     assert f"Failed to join {theirs.host}: member 's' is not a server" in error
     assert ours.view() == {"m.global": "alive"}
-    theirs.call("join", f"{ours.host}:7946")
+    theirs.ask("join", f"{ours.host}:7946")
     assert ours.view() == {"m.global": "alive"}

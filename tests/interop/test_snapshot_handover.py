@@ -1,14 +1,15 @@
 """One snapshot, two kinds of agents: what either wrote, the other goes on with."""
 
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import GOSSIP_PORT, Lab, Net, Serf, until
+from tests.support.launching import GOSSIP_PORT, Net, until
+from tests.support.processes import Lab, Serf
+from tests.support.serf_cli import MOOT
 
 pytestmark = [pytest.mark.live, pytest.mark.peer, pytest.mark.timeout(300)]
 
@@ -16,24 +17,16 @@ BOTH_WAYS = pytest.mark.parametrize(("first", "second"), [("serf", "moot"), ("mo
 
 
 class Heir(Serf):
-    """The agent `b` with a snapshot: `kind` says whether it is started as `serf agent` or as `moot serf agent`."""
+    """The agent `b` with a snapshot, as `serf agent` or as `moot serf agent`."""
 
     def __init__(self, serf_binary: str, net: Net, folder: Path) -> None:
-        super().__init__(serf_binary, "b", net.host(), folder, "local", ())
-        self.kind = "serf"
+        self.kinds = {"serf": (serf_binary,), "moot": MOOT}
         self.snapshot = folder / "snapshot"
-        self.flags: list[str] = []
-
-    def command(self) -> list[str]:
-        _, verb, *flags = super().command()
-        program = [self._binary] if self.kind == "serf" else [sys.executable, "-m", "moot", "serf"]
-        return [*program, verb, *flags, f"-snapshot={self.snapshot}", *self.flags]
+        super().__init__(self.kinds["serf"], "b", net.host(), folder, ())
 
     def become(self, kind: str, *flags: str) -> None:
         """Start as this kind, with a log of its own."""
-        self.kind, self.flags = kind, list(flags)
-        self._log.unlink(missing_ok=True)
-        self.start()
+        self.restart_as(self.kinds[kind], "-profile=local", f"-snapshot={self.snapshot}", *flags)
 
     def end(self) -> None:
         """SIGTERM: it ends without a leave, and writes down what it knows."""
@@ -74,11 +67,11 @@ def test_after_a_restart_as_the_other_kind_the_pool_is_found_and_old_events_stay
     settled(peer, heir, {"a": "alive", "b": "alive", "c": "alive"})
     lost.kill()
     settled(peer, heir, {"a": "alive", "b": "alive", "c": "failed"})
-    peer.call("event", "-coalesce=false", "before")
+    peer.tell("event", "-coalesce=false", "before")
     until("the event arrives", lambda: heir.received("before"), logs=[heir])
-    peer.call("query", "-timeout=1s", "load")
+    peer.tell("query", "-timeout=1s", "load")
     # the reference writes with the next line only
-    peer.call("event", "-coalesce=false", "again")
+    peer.tell("event", "-coalesce=false", "again")
     heir.end()
 
     written = [line for line in heir.lines if not line.startswith("#")]
@@ -92,7 +85,7 @@ def test_after_a_restart_as_the_other_kind_the_pool_is_found_and_old_events_stay
     # who is dead is not told to those who never met it
     until("the heir is back", lambda: heir.view() == {"a": "alive", "b": "alive"}, logs=[peer, heir])
     until("the pool sees it", lambda: peer.view()["b"] == "alive", logs=[peer, heir])
-    peer.call("event", "-coalesce=false", "after")
+    peer.tell("event", "-coalesce=false", "after")
     until("a new event arrives", lambda: heir.received("after"), logs=[heir])
     assert not heir.received("before")
     for complaint in ("nrecognized", "left out", "parse", "snapshot:"):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from moot.gossip import expressions
 from moot.gossip.expressions import LENGTH_MAX, ExpressionError
-from tests.support.processes import SERF_RPC_PORT, lab
+from tests.support.launching import SERF_RPC_PORT
+from tests.support.processes import lab
 
 TEXTS = ("hello", "", "\udcff", "h\udce2\udc82", "two\nlines", "ελληνικά", "a\0b", "-a_", "C", "\ufffd")
 """Values of a tag: plain, empty, broken UTF-8, cut UTF-8, a newline, Greek, a NUL."""

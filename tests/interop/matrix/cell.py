@@ -1,15 +1,14 @@
 """A cell of the matrix: who acts on whom, and the steps that many rows have in common."""
 
 import json
-import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import pytest
 
 from tests.interop.matrix.pools import LETTER, Pools, SharedPool, other
-from tests.support.processes import until
-from tests.support.serf_cli import SerfAgent, Tool
+from tests.support.launching import until
+from tests.support.serf_cli import Outcome, Program, SerfAgent
 
 ASK_FOR = "-timeout=1s"
 
@@ -35,13 +34,13 @@ class Cell:
         return self.pools.shared(self.seal)
 
     @property
-    def tool(self) -> Tool:
+    def tool(self) -> Program:
         """The command of the kind that acts."""
-        return self.pools.tools[self.way]
+        return self.pools.programs[self.way]
 
     @property
-    def other_tool(self) -> Tool:
-        return self.pools.tools[other(self.way)]
+    def other_tool(self) -> Program:
+        return self.pools.programs[other(self.way)]
 
     @property
     def actor(self) -> SerfAgent:
@@ -67,13 +66,13 @@ class Cell:
         pool = self.pool
 
         def all_do() -> bool:
-            listings = [each.listing(self.pools.tools["serf"]) for each in pool.agents.values()]
+            listings = [each.listing(self.pools.programs["serf"]) for each in pool.agents.values()]
             return all(listing[agent.name]["tags"] == tags for listing in listings)
 
         until(f"all list {tags} of {agent.name}", all_do)
         pool.settle(pool.whole)
 
-    def all_answer(self, agent: SerfAgent, tool: Tool, names: Collection[str], *words: str) -> None:
+    def all_answer(self, agent: SerfAgent, tool: Program, names: Collection[str], *words: str) -> None:
         """Let a command ask through an agent: just these members ack and answer. Asks again when one was late."""
 
         def complete() -> bool:
@@ -85,25 +84,26 @@ class Cell:
         until(f"acks and answers of {names}", complete)
 
 
-def asked(agent: SerfAgent, tool: Tool, *words: str) -> tuple[set[str], dict[str, str]]:
-    """Who acked a query, each once, and the answers by sender."""
-    found = json.loads(agent.told(tool, "query", "-format=json", ASK_FOR, *words))
+def asked(agent: SerfAgent, tool: Program, *words: str) -> tuple[set[str], dict[str, str]]:
+    """Who acked a query, each once, and the answers by sender. Those of nobody are let pass of a real agent."""
+    found = json.loads(agent.tell("query", "-format=json", ASK_FOR, *words, program=tool))
     acks: list[str] = found["Acks"] or []
+    answers: dict[str, str] = found["Responses"]
+    if agent.is_real:
+        acks, answers = [name for name in acks if name], {name: text for name, text in answers.items() if name}
     assert len(set(acks)) == len(acks)
-    return set(acks), found["Responses"]
+    return set(acks), answers
 
 
-def held_keys(agent: SerfAgent, tool: Tool) -> dict[str, str]:
+def held_keys(agent: SerfAgent, tool: Program) -> dict[str, str]:
     """The keys of the pool, each with how many of all members have it, as `4/4`."""
-    lines = agent.told(tool, "keys", "-list").splitlines()
+    lines = agent.tell("keys", "-list", program=tool).splitlines()
     return {key: count.strip("[]") for key, count in (line.split() for line in lines if line.endswith("]"))}
 
 
-def all_refuse(
-    done: subprocess.CompletedProcess[str], members: Collection[str], reason: str, what: str = "failed"
-) -> None:
+def all_refuse(done: Outcome, members: Collection[str], reason: str) -> None:
     """A command about keys failed because every member refused for this reason."""
-    assert done.returncode == 1
-    refusals = sorted(line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith(f"{what}:"))
-    assert refusals == sorted([f"{what}:", name, reason] for name in members)
-    assert f"{len(members)}/{len(members)} nodes reported failure" in done.stdout + done.stderr
+    assert done.code == 1
+    refusals = sorted(line.split(maxsplit=2) for line in done.out.splitlines() if line.startswith("failed:"))
+    assert refusals == sorted(["failed:", name, reason] for name in members)
+    assert f"{len(members)}/{len(members)} nodes reported failure" in done.out + done.err

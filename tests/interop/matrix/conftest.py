@@ -11,14 +11,10 @@ from tests.interop.matrix.cell import Cell
 from tests.interop.matrix.pools import Pools
 from tests.interop.matrix.report import PROPERTY
 from tests.interop.matrix.rows import SEALS, WAYS
-from tests.support.serf_cli import MOOT, Tool
+from tests.support.serf_cli import MOOT
 
 TIMEOUT = 300
 """Seconds that a cell may take before it counts as hanging; what it waits for has deadlines of its own."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "row(name): the row of the interop matrix that a test is about")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -51,10 +47,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="package")
 def pools(serf_binary: str, request: pytest.FixtureRequest) -> Iterator[Pools]:
     """With `--matrix-reference` real serf plays both parts, which says whether the cells themselves are right."""
-    serf = Tool("serf", (serf_binary,))
-    ours = Tool("moot", serf.program) if request.config.getoption("--matrix-reference") else MOOT
+    serf = (serf_binary,)
+    ours = serf if request.config.getoption("--matrix-reference") else MOOT
     with tempfile.TemporaryDirectory(prefix="moot-test-") as folder:
-        made = Pools([ours, serf], Path(folder))
+        made = Pools({"moot": ours, "serf": serf}, Path(folder))
         try:
             yield made
         finally:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tests.support.serf_cli import SerfAgent, SerfPool, Tool
+from tests.support.launching import View, until
+from tests.support.serf_cli import Program, SerfAgent, SerfPool
 
 KEY = base64.b64encode(bytes(range(200, 232))).decode()
 """The key that encrypted pools start with."""
@@ -28,7 +29,40 @@ def new_key() -> str:
     return base64.b64encode(os.urandom(32)).decode()
 
 
-class SharedPool(SerfPool):
+class MixedPool(SerfPool):
+    """Agents of both kinds. `programs` is what each kind is, as agent and as command."""
+
+    def __init__(self, programs: Mapping[str, Program], folder: Path, options: Sequence[str]) -> None:
+        super().__init__(folder, options)
+        self.programs = programs
+
+    def begin(self, kind: str, name: str, *options: str) -> SerfAgent:
+        """An agent that is being started."""
+        return self.launch(self.programs[kind], name, *options)
+
+    def gather(self, first: SerfAgent, *others: SerfAgent) -> None:
+        """Let agents that were begun join the first one, each by its own kind of command."""
+        for agent in (first, *others):
+            agent.wait()
+        for agent in others:
+            agent.tell("join", first.address)
+
+    def settle(self, expected: View) -> None:
+        """Wait until every running agent lists just these; then both commands must show the same of all of them."""
+        running = self.running
+        until(
+            f"all of {[agent.name for agent in running]} see {expected}",
+            lambda: all(agent.view(self.programs["serf"]) == expected for agent in running),
+            logs=running,
+        )
+        shown = {
+            (agent.name, kind): agent.listing(program) for agent in running for kind, program in self.programs.items()
+        }
+        for listing in shown.values():
+            assert listing == next(iter(shown.values())), shown
+
+
+class SharedPool(MixedPool):
     """Two agents of each kind, `m0 m1 s0 s1`, with handlers, tags and roles. Cells leave it as they found it."""
 
     agents: Mapping[str, SerfAgent]
@@ -36,13 +70,13 @@ class SharedPool(SerfPool):
     def build(self) -> None:
         """Start them, and wait until they know each other."""
         kinds = {f"{LETTER[kind]}{number}": kind for kind in LETTER for number in "01"}
-        self.agents = {name: self._launch_member(kind, name) for name, kind in kinds.items()}
+        self.agents = {name: self._begin_member(kind, name) for name, kind in kinds.items()}
         self.gather(*self.agents.values())
         self.settle(self.whole)
 
-    def _launch_member(self, kind: str, name: str) -> SerfAgent:
+    def _begin_member(self, kind: str, name: str) -> SerfAgent:
         number = name[1]
-        return self.launch(
+        return self.begin(
             kind,
             name,
             f"-tag=kind={kind}",
@@ -65,14 +99,14 @@ class SharedPool(SerfPool):
         return [(ltime, payload) for name, ltime, payload in found if name == event]
 
 
-class Story(SerfPool):
+class Story(MixedPool):
     """A pool of `m` and `s`, and `v`, an agent of the wanted kind that comes, fails, leaves and is forgotten.
 
     Cells follow one another: what one leaves is where the next begins. One that begins elsewhere has a new pool.
     """
 
-    def __init__(self, tools: Sequence[Tool], folder: Path, options: Sequence[str], kind: str) -> None:
-        super().__init__(tools, folder, options)
+    def __init__(self, programs: Mapping[str, Program], folder: Path, options: Sequence[str], kind: str) -> None:
+        super().__init__(programs, folder, options)
         self._kind = kind
         self._state = ""
 
@@ -82,13 +116,13 @@ class Story(SerfPool):
         if state in states:
             return
         self.close()
-        self.agents = {name: self.launch(kind, name) for name, kind in (("m", "moot"), ("s", "serf"))}
-        self.visitor = self.launch(self._kind, "v")
+        self.agents = {name: self.begin(kind, name) for name, kind in (("m", "moot"), ("s", "serf"))}
+        self.visitor = self.begin(self._kind, "v")
         self.gather(*self.agents.values())
         self.visitor.wait()
         if "apart" in states:
             return
-        self.visitor.ask("join", self.agents["m"].address)
+        self.visitor.tell("join", self.agents["m"].address)
         self.see("alive")
         if "alive" in states:
             return
@@ -107,8 +141,8 @@ class Story(SerfPool):
 class Pools:
     """Makes pools when they are first wanted, and ends them."""
 
-    def __init__(self, tools: Sequence[Tool], folder: Path) -> None:
-        self.tools = {tool.kind: tool for tool in tools}
+    def __init__(self, programs: Mapping[str, Program], folder: Path) -> None:
+        self.programs = programs
         self._folder = folder
         self._shared: dict[str, SharedPool] = {}
 
@@ -120,9 +154,9 @@ class Pools:
         return self._shared[seal]
 
     @contextmanager
-    def fresh(self, seal: str) -> Iterator[SerfPool]:
+    def fresh(self, seal: str) -> Iterator[MixedPool]:
         """An empty pool that is ended afterwards."""
-        with closing(SerfPool(*self._place(seal))) as pool:
+        with closing(MixedPool(*self._place(seal))) as pool:
             yield pool
 
     @contextmanager
@@ -131,9 +165,9 @@ class Pools:
         with closing(Story(*self._place(seal), kind)) as story:
             yield story
 
-    def _place(self, seal: str) -> tuple[Sequence[Tool], Path, Sequence[str]]:
+    def _place(self, seal: str) -> tuple[Mapping[str, Program], Path, Sequence[str]]:
         options = [f"-encrypt={KEY}"] if seal == "encrypted" else []
-        return list(self.tools.values()), Path(tempfile.mkdtemp(dir=self._folder)), options
+        return self.programs, Path(tempfile.mkdtemp(dir=self._folder)), options
 
     def drop_shared(self) -> None:
         """End the shared pools: the next cell gets a new one."""

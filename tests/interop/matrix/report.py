@@ -24,8 +24,8 @@ Can pools mix agents of moot with agents of real serf, and can either command dr
 these tables is a test of `tests/interop/matrix` with real processes, and a run of all of them writes this page.
 Last run with {versions}.
 
-`python -m pytest tests/interop/matrix -n 4` runs the matrix and prints it; serf must be on the `PATH`. With
-`--matrix-reference` real serf plays moot's part, too, which tests the tests.
+`python -m pytest tests/interop/matrix -n 4` runs the matrix and prints it; serf must be on the `PATH`.
+`python -m pytest tests/interop/matrix --matrix-reference` lets real serf play moot's part, too, to test the tests.
 
 A cell says yes when both programs show, at the end, what the last column says: in the listings of all agents by
 both commands (`serf members` and `moot serf members`), in what handlers are given, in what the other command prints.

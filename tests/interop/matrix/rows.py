@@ -77,5 +77,24 @@ ROWS: Final = tuple(
     for name, shows in named.items()
 )
 
-ODDITIES: Final = ("`serf version` of Debian's package 0.9.4 says 0.8.2-dev.",)
+ODDITIES: Final = (
+    "`serf version` of Debian's package 0.9.4 says 0.8.2-dev.",
+    "A prune is told by gossip alone, to a random choice of members. In a pool with `local` timing one in a dozen "
+    "may miss it; it keeps the member for good and hands it back to other real agents with its next push/pull. So "
+    "the matrix prunes with `lan` timing, in a pool of three, where everybody is told.",
+    "Queries are not repeated: an ack or an answer that is lost stays lost, and the command says nothing about it. "
+    "Where all must answer, the matrix asks again.",
+    "At the deadline of a query a real agent may report acks and answers of nobody: `Ack from ''`. The matrix "
+    "overlooks them, of real agents only.",
+    "An agent knows the coordinate of a member only after it has probed that member itself. Until then `serf rtt` "
+    "fails, however long the others have known it.",
+    "`serf rtt NAME` puts its own agent last: it prints the way from NAME to the agent that was asked.",
+    "No command tells which key is the primary one. The matrix tells by what cannot be removed.",
+    "A plain pool refuses to change keys because there is `No keyring to modify`, but to list them because the "
+    "`Keyring is empty`.",
+    "As JSON, `serf query` prints `null` where nobody acked and `{}` where nobody answered; `serf members` prints "
+    "`null` where nobody matches.",
+    "`serf monitor` shows payloads as a list of bytes in Go's notation.",
+    "Of an event handler `user=SCRIPT`, `serf info` says `user:`.",
+)
 """What real serf does differently from what one expects, as the matrix came upon it."""

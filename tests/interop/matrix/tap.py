@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.processes import GOSSIP_PORT
+from tests.support.launching import GOSSIP_PORT
 
 END = b""
 """The packet that ends the tap."""

@@ -21,7 +21,7 @@ class TestMembership:
     @row("join")
     def test_an_agent_joins_through_one_of_the_other_kind(self, story: Story, way: str) -> None:
         story.reach("apart")
-        said = story.visitor.ask("join", story.agents[LETTER[other(way)]].address)
+        said = story.visitor.tell("join", story.agents[LETTER[other(way)]].address)
         assert said == "Successfully joined cluster by contacting 1 nodes.\n"
         story.see("alive")
 
@@ -34,18 +34,18 @@ class TestMembership:
     @row("force-leave")
     def test_a_failed_member_that_is_forced_to_leave_has_left(self, story: Story, way: str) -> None:
         story.reach("failed")
-        story.agents[LETTER[way]].ask("force-leave", "v")
+        story.agents[LETTER[way]].tell("force-leave", "v")
         story.see("left")
 
     @row("prune")
     def test_a_pruned_member_is_forgotten(self, story: Story, way: str) -> None:
         story.reach("failed", "left")
-        story.agents[LETTER[way]].ask("force-leave", "-prune", "v")
+        story.agents[LETTER[way]].tell("force-leave", "-prune", "v")
         story.see(None)
 
     @row("leave")
     def test_an_agent_leaves(self, story: Story) -> None:
         story.reach("alive")
-        assert story.visitor.ask("leave") == "Graceful leave complete\n"
+        assert story.visitor.tell("leave") == "Graceful leave complete\n"
         assert story.visitor.process.wait(30) == 0
         story.see("left")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.interop.matrix.cell import row
 from tests.interop.matrix.pools import LETTER, Pools, Story, other
-from tests.support.serf_cli import SerfAgent, Tool
+from tests.support.serf_cli import Program, SerfAgent
 
 
 @pytest.fixture(scope="class")
@@ -17,9 +17,9 @@ def story(pools: Pools, way: str, seal: str) -> Iterator[Story]:
 
 
 @pytest.fixture
-def tool(pools: Pools, way: str) -> Tool:
+def tool(pools: Pools, way: str) -> Program:
     """The command that asks."""
-    return pools.tools[way]
+    return pools.programs[way]
 
 
 def asked_of(story: Story, way: str) -> SerfAgent:
@@ -31,28 +31,28 @@ class TestRpcMembership:
     """`v` is told to join, killed, forced to leave and forgotten; another one is told to leave."""
 
     @row("rpc join")
-    def test_an_agent_is_told_to_join(self, story: Story, tool: Tool, way: str) -> None:
+    def test_an_agent_is_told_to_join(self, story: Story, tool: Program, way: str) -> None:
         story.reach("apart")
         targets = [story.agents[name].address for name in "ms"]
-        said = story.visitor.told(tool, "join", *targets)
+        said = story.visitor.tell("join", *targets, program=tool)
         assert said == "Successfully joined cluster by contacting 2 nodes.\n"
         story.see("alive")
 
     @row("rpc force-leave")
-    def test_an_agent_is_told_to_force_a_member_to_leave(self, story: Story, tool: Tool, way: str) -> None:
+    def test_an_agent_is_told_to_force_a_member_to_leave(self, story: Story, tool: Program, way: str) -> None:
         story.reach("failed")
-        assert asked_of(story, way).told(tool, "force-leave", "v") == ""
+        assert asked_of(story, way).tell("force-leave", "v", program=tool) == ""
         story.see("left")
 
     @row("rpc force-leave -prune")
-    def test_an_agent_is_told_to_forget_a_member(self, story: Story, tool: Tool, way: str) -> None:
+    def test_an_agent_is_told_to_forget_a_member(self, story: Story, tool: Program, way: str) -> None:
         story.reach("left", "failed")
-        assert asked_of(story, way).told(tool, "force-leave", "-prune", "v") == ""
+        assert asked_of(story, way).tell("force-leave", "-prune", "v", program=tool) == ""
         story.see(None)
 
     @row("rpc leave")
-    def test_an_agent_is_told_to_leave(self, story: Story, tool: Tool) -> None:
+    def test_an_agent_is_told_to_leave(self, story: Story, tool: Program) -> None:
         story.reach("alive")
-        assert story.visitor.told(tool, "leave") == "Graceful leave complete\n"
+        assert story.visitor.tell("leave", program=tool) == "Graceful leave complete\n"
         assert story.visitor.process.wait(30) == 0
         story.see("left")

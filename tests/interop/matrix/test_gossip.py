@@ -3,21 +3,21 @@
 from tests.interop.matrix.cell import Cell, asked, row
 from tests.interop.matrix.pools import LETTER, other
 from tests.interop.matrix.tap import tap
-from tests.support.processes import GOSSIP_PORT, until
+from tests.support.launching import GOSSIP_PORT, until
 
 
 @row("tags update")
 def test_tags_change_on_a_running_agent(cell: Cell) -> None:
     before = cell.actor.listing(cell.tool)[cell.actor.name]["tags"]
-    assert cell.actor.ask("tags", "-set", "rack=8", "-set", "note=a b=ü") == "Successfully updated agent tags\n"
+    assert cell.actor.tell("tags", "-set", "rack=8", "-set", "note=a b=ü") == "Successfully updated agent tags\n"
     cell.all_list_tags(cell.actor, before | {"rack": "8", "note": "a b=ü"})
-    cell.actor.ask("tags", "-delete", "rack", "-delete", "note")
+    cell.actor.tell("tags", "-delete", "rack", "-delete", "note")
     cell.all_list_tags(cell.actor, before)
 
 
 @row("user event")
 def test_an_event_reaches_every_handler_once(cell: Cell) -> None:
-    cell.actor.ask("event", "-coalesce=false", f"deploy-{cell.way}", "version 2")
+    cell.actor.tell("event", "-coalesce=false", f"deploy-{cell.way}", "version 2")
     cell.all_hear(f"deploy-{cell.way}", "version 2")
 
 
@@ -25,7 +25,7 @@ def test_an_event_reaches_every_handler_once(cell: Cell) -> None:
 def test_of_a_burst_of_events_the_last_is_heard(cell: Cell) -> None:
     event, sent = f"burst-{cell.way}", [str(number) for number in range(6)]
     for payload in sent:
-        cell.actor.ask("event", event, payload)
+        cell.actor.tell("event", event, payload)
     pool = cell.pool
 
     def all_heard_the_last() -> bool:
@@ -57,9 +57,9 @@ def test_an_answer_whose_direct_way_is_cut_comes_through_another_agent(cell: Cel
     with cell.pools.fresh(cell.seal) as pool:
         answers = "-event-handler=query:ask=echo heard"
         outside = pool.host()
-        answerer = pool.launch(other(cell.way), "answerer", answers)
-        relay = pool.launch(cell.way, "relay", answers)
-        asker = pool.launch(cell.way, "asker", f"-advertise={outside}:{GOSSIP_PORT}")
+        answerer = pool.begin(other(cell.way), "answerer", answers)
+        relay = pool.begin(cell.way, "relay", answers)
+        asker = pool.begin(cell.way, "asker", f"-advertise={outside}:{GOSSIP_PORT}")
         with tap(outside, asker.host) as tapped:
             pool.gather(answerer, relay, asker)
             pool.settle(dict.fromkeys(("answerer", "relay", "asker"), "alive"))
@@ -88,12 +88,12 @@ def test_an_agent_of_the_other_kind_knows_how_far_away_it_is(cell: Cell) -> None
 
     def estimate() -> str:
         """What both commands say, once they say the same: the coordinates change with every probe."""
-        said = [seer.asked_by(tool, "rtt", actor.name) for tool in cell.pools.tools.values()]
-        return said[0].stdout if {(done.returncode, done.stdout) for done in said} == {(0, said[0].stdout)} else ""
+        said = [seer.ask("rtt", actor.name, program=tool) for tool in cell.pools.programs.values()]
+        return said[0].out if said[0] == said[1] and not said[0].code else ""
 
     until(f"{seer.name} knows the coordinate of {actor.name}", lambda: bool(estimate()), logs=[actor, seer])
     until("both know of all", lambda: all(known(cell, name) for name in cell.pool.agents))
 
 
 def known(cell: Cell, name: str) -> bool:
-    return cell.actor.asked_by(cell.tool, "rtt", name, cell.seer.name).returncode == 0
+    return cell.actor.ask("rtt", name, cell.seer.name).code == 0

@@ -18,21 +18,21 @@ def fresh_key(cell: Cell) -> Iterator[str]:
     key = new_key()
     yield key
     if cell.sealed and key in held_keys(cell.actor, cell.tool):
-        cell.actor.ask("keys", f"-use={KEY}")
-        cell.actor.ask("keys", f"-remove={key}")
+        cell.actor.tell("keys", f"-use={KEY}")
+        cell.actor.tell("keys", f"-remove={key}")
 
 
 def all_hold(cell: Cell, *keys: str) -> None:
     """Both commands list just these keys, on all members, through agents of both kinds."""
     for agent in (cell.actor, cell.seer):
-        for tool in cell.pools.tools.values():
+        for tool in cell.pools.programs.values():
             assert held_keys(agent, tool) == dict.fromkeys(keys, "4/4")
 
 
 def refused(cell: Cell, *words: str, reason: str) -> None:
     """Every member refuses, whichever kind is asked, and both commands say so."""
     for agent in (cell.actor, cell.seer):
-        all_refuse(agent.asked_by(cell.tool, "keys", *words), cell.pool.agents, reason)
+        all_refuse(agent.ask("keys", *words, program=cell.tool), cell.pool.agents, reason)
 
 
 @row("key install")
@@ -40,7 +40,7 @@ def test_a_key_is_installed_on_all_members(cell: Cell, fresh_key: str) -> None:
     if not cell.sealed:
         refused(cell, f"-install={fresh_key}", reason=NONE_TO_MODIFY)
         return
-    assert "Successfully installed key!" in cell.actor.ask("keys", f"-install={fresh_key}")
+    assert "Successfully installed key!" in cell.actor.tell("keys", f"-install={fresh_key}")
     all_hold(cell, KEY, fresh_key)
 
 
@@ -49,15 +49,15 @@ def test_a_key_becomes_the_primary_one_of_all_members(cell: Cell, fresh_key: str
     if not cell.sealed:
         refused(cell, f"-use={fresh_key}", reason=NONE_TO_MODIFY)
         return
-    cell.actor.ask("keys", f"-install={fresh_key}")
-    assert "Successfully changed primary key!" in cell.actor.ask("keys", f"-use={fresh_key}")
+    cell.actor.tell("keys", f"-install={fresh_key}")
+    assert "Successfully changed primary key!" in cell.actor.tell("keys", f"-use={fresh_key}")
     refused(cell, f"-remove={fresh_key}", reason=IS_PRIMARY)
-    cell.actor.ask("keys", f"-remove={KEY}")
+    cell.actor.tell("keys", f"-remove={KEY}")
     all_hold(cell, fresh_key)
     event = f"sealed-{cell.way}"
-    cell.actor.ask("event", "-coalesce=false", event, "with the new key")
+    cell.actor.tell("event", "-coalesce=false", event, "with the new key")
     cell.all_hear(event, "with the new key")
-    cell.actor.ask("keys", f"-install={KEY}")
+    cell.actor.tell("keys", f"-install={KEY}")
 
 
 @row("key remove")
@@ -65,8 +65,8 @@ def test_a_key_is_removed_from_all_members(cell: Cell, fresh_key: str) -> None:
     if not cell.sealed:
         refused(cell, f"-remove={fresh_key}", reason=NONE_TO_MODIFY)
         return
-    cell.actor.ask("keys", f"-install={fresh_key}")
-    assert "Successfully removed key!" in cell.actor.ask("keys", f"-remove={fresh_key}")
+    cell.actor.tell("keys", f"-install={fresh_key}")
+    assert "Successfully removed key!" in cell.actor.tell("keys", f"-remove={fresh_key}")
     all_hold(cell, KEY)
     refused(cell, f"-remove={KEY}", reason=IS_PRIMARY)
 
