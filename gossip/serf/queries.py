@@ -22,7 +22,7 @@ from moot.gossip.serf.outbox import Outbox
 from moot.gossip.serf.ring import Ring
 from moot.gossip.serf.state import State
 from moot.gossip.serf.tags import decode_tags
-from moot.gossip.swim.member import Member, Status
+from moot.gossip.swim.member import Member
 from moot.gossip.swim.messages import User
 
 BUDGET_BYTES = 1024 * 1024
@@ -259,7 +259,7 @@ class Queries:
         return True
 
     def _may_relay(self, peer: Member) -> bool:
-        if peer.status > Status.SUSPECT or peer.name == self._state.name or peer.protocol_max < RELAY_PROTOCOL_MIN:
+        if peer.name == self._state.name or peer.protocol_max < RELAY_PROTOCOL_MIN:
             return False
         held = self._table.get(peer.name)
         return held is not None and held.status is MemberStatus.ALIVE

@@ -39,9 +39,13 @@ def test_a_query_says_who_asks_whom_what_and_how_long() -> None:
     assert (query.flags, query.relay_factor, query.timeout_ns) == (QUERY_ACK, 2, 1_500_000_000)
     assert [decode_filter(one) for one in query.filters] == [NodeFilter(["me", "b"]), TagFilter("role", "web")]
     assert query.id < 2**31
+    plain = [ask(desk, Question("load", relay_factor=255)) for _ in range(20)]
+    assert {one.flags for one in plain} == {0}
+    assert max(one.id for one in plain) < 2**31
+    assert len({one.id for one in plain}) > 10
     assert deadline == 1.5
-    assert desk.gossip() == [query]
-    assert desk.clock("query") == 2
+    assert desk.gossip()[-1] == query
+    assert desk.clock("query") == 22
 
 
 @pytest.mark.parametrize(("others", "seconds"), [(0, 3.2), (8, 3.2), (9, 6.4), (98, 6.4), (99, 9.6)])
@@ -98,6 +102,7 @@ def test_made_up_names_answer_only_so_often_and_members_still_do() -> None:
     desk.told(QueryResponse(query.ltime, query.id, "b"))
     answered = [event.sender for event in desk.out.took(QueryAnswered)]
     assert len(answered) == STRANGERS_MAX + 1
+    assert desk.serf.counters.refused["query-response"] == STRANGERS_MAX
     assert answered[-1] == "b"
 
 
@@ -151,13 +156,14 @@ def test_a_query_that_nobody_waits_for_any_more_makes_room_and_is_not_heard_of_a
     for _ in range(OPEN_MAX):
         ticket, query, _ = desk.serf.query(0.0, Question("load", timeout=24 * 3600.0))
         desk.serf.abandon(ticket)
-    _, kept, _ = desk.serf.query(0.0, Question("load", timeout=1.0))
+    waited_for, kept, _ = desk.serf.query(0.0, Question("load", timeout=1.0))
     desk.out.events.clear()
     desk.told(*(QueryResponse(one.ltime, one.id, "b") for one in (query, kept)))
     assert len(desk.out.took(QueryAnswered)) == 1
     only_serf_time(desk, 2.0)
-    assert len(desk.out.took(QueryDone)) == 1
-    desk.serf.abandon(ticket)
+    assert desk.out.took(QueryDone) == [QueryDone(waited_for)]
+    for over in (ticket, waited_for):
+        desk.serf.abandon(over)
 
 
 def test_the_timers_of_abandoned_queries_are_gone_within_a_minute() -> None:

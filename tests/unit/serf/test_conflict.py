@@ -4,13 +4,16 @@ import pytest
 
 from moot.gossip.config import SerfConfig
 from moot.gossip.record import Address
+from moot.gossip.serf import MemberStatus
+from moot.gossip.serf.asking import OPEN_MAX, Question
 from moot.gossip.serf.events import ConflictVoted
-from moot.gossip.serf.messages import ConflictMember, ConflictResponse, Query, QueryResponse
+from moot.gossip.serf.messages import RESPONSE_ACK, ConflictMember, ConflictResponse, Query, QueryResponse
+from moot.gossip.serf.tags import encode_tags
 from moot.gossip.swim.events import NameConflict
 from moot.gossip.swim.messages import Alive, User
 from moot.gossip.wire.serf_codec import decode_serf, encode_serf
 from tests.support.serf import SerfDesk
-from tests.support.swim import address, member
+from tests.support.swim import address, alive, member
 
 OURS = address(1)
 THEIRS = address(77)
@@ -75,9 +78,29 @@ def test_one_vote_is_held_at_a_time() -> None:
         clash(desk)
     assert sum(isinstance(body, Query) for body in desk.gossip()) == 1
     assert len(desk.out.took(NameConflict)) == 5
-    assert result(desk) is not None
+    vote(desk, "b", OURS)
+    assert result(desk) == ConflictVoted(True, 1, 1)
+    # the next one begins from nothing
     clash(desk)
-    assert result(desk) is not None
+    assert result(desk) == ConflictVoted(False, 0, 0)
+
+
+def test_an_ack_is_no_vote() -> None:
+    desk = SerfDesk()
+    clash(desk)
+    ((ltime, number),) = desk.serf._asking._open
+    desk.told(QueryResponse(ltime, number, "b", RESPONSE_ACK))
+    assert result(desk) == ConflictVoted(False, 0, 0)
+
+
+def test_the_vote_waits_while_too_many_queries_are_open() -> None:
+    desk = SerfDesk()
+    tickets = [desk.serf.query(0.0, Question("load"))[0] for _ in range(OPEN_MAX)]
+    clash(desk)
+    for ticket in tickets:
+        desk.serf.abandon(ticket)
+    clash(desk)
+    assert result(desk) == ConflictVoted(False, 0, 0)
 
 
 def test_a_conflict_of_others_is_told_and_nothing_more() -> None:
@@ -119,3 +142,24 @@ def test_we_say_what_we_know_of_the_name_but_nothing_of_our_own() -> None:
     assert opinion(desk, b"unknown") == ConflictResponse(None)
     assert opinion(desk, b"me") is None
     assert opinion(desk, b"\xff\xfe") == ConflictResponse(None)
+    desk.hear(alive("\udcff\udcfe", at=address(5)))
+    assert opinion(desk, b"\xff\xfe") != ConflictResponse(None)
+
+
+@pytest.mark.parametrize(
+    ("status", "number"),
+    [(MemberStatus.ALIVE, 1), (MemberStatus.LEAVING, 2), (MemberStatus.LEFT, 3), (MemberStatus.FAILED, 4)],
+)
+def test_the_status_has_its_number(status: MemberStatus, number: int) -> None:
+    desk = SerfDesk()
+    desk.in_status("b", status)
+    known = opinion(desk, b"b")
+    assert known is not None
+    assert known.member is not None
+    assert known.member.status == number
+
+
+def test_what_does_not_fit_into_an_answer_is_left_unsaid() -> None:
+    desk = SerfDesk()
+    desk.hear(alive("n" * 500, meta=encode_tags({"k": "v" * 500})))
+    assert opinion(desk, b"n" * 500) is None

@@ -10,9 +10,9 @@ from moot.gossip.record import Address
 from moot.gossip.serf.core import Serf
 from moot.gossip.serf.events import KeysDone, QueryReceived
 from moot.gossip.serf.internal import CHANGES_BURST, CHANGES_RATE
-from moot.gossip.serf.keys import KeyReport, KeyStore
+from moot.gossip.serf.keys import KeyReport, KeyStore, fitting
 from moot.gossip.serf.messages import KeyRequest, KeyResponse, Query, QueryResponse
-from moot.gossip.swim.messages import User
+from moot.gossip.swim.messages import Suspect, User
 from moot.gossip.wire import serf_codec
 from moot.gossip.wire.codec import size_of
 from moot.gossip.wire.keyring import Keyring
@@ -28,7 +28,7 @@ def text(key: bytes) -> str:
     return b64encode(key).decode()
 
 
-def encrypted(*keys: bytes) -> tuple[Serf, Recorder, Keyring]:
+def encrypted(*keys: bytes, size_max: int = 1024) -> tuple[Serf, Recorder, Keyring]:
     out = Recorder()
     keyring = Keyring(keys or (OLD,), lambda: bytes(12))
     store: KeyStore = keyring
@@ -37,7 +37,7 @@ def encrypted(*keys: bytes) -> tuple[Serf, Recorder, Keyring]:
         address=address(1),
         tags={},
         swim_config=LAN,
-        config=SerfConfig(),
+        config=SerfConfig(query_response_size_max=size_max),
         effects=out,
         rng=Random(1),
         size_of=size_of,
@@ -51,12 +51,12 @@ def encrypted(*keys: bytes) -> tuple[Serf, Recorder, Keyring]:
 class Member:
     """One that is asked."""
 
-    def __init__(self, *keys: bytes, plain: bool = False) -> None:
+    def __init__(self, *keys: bytes, plain: bool = False, size_max: int = 1024) -> None:
         if plain:
             desk = SerfDesk()
             self.serf, self.out = desk.serf, desk.out
         else:
-            self.serf, self.out, self.keyring = encrypted(*keys)
+            self.serf, self.out, self.keyring = encrypted(*keys, size_max=size_max)
         self.now = 0.0
         self._ltime = 1
 
@@ -123,8 +123,7 @@ def test_without_encryption_there_is_nothing_to_do(operation: str, why: str) -> 
 def test_a_request_that_cannot_be_read_fails_and_changes_nothing(payload: bytes) -> None:
     member = Member(OLD)
     answer = member.asked("install-key", payload)
-    assert answer is not None
-    assert not answer.result
+    assert answer == KeyResponse(False, "", [], "")
     assert member.keyring.keys == [OLD]
 
 
@@ -154,6 +153,18 @@ def test_a_list_too_long_for_one_answer_is_cut_and_says_so() -> None:
     assert 10 < shown < 40
     assert answer.keys == [text(key) for key in keys[:shown]]
     assert answer.text == f"truncated key list response, showing first {shown} of 50 keys"
+
+
+@pytest.mark.parametrize("room", [0, 1, 7, 39, 40])
+def test_as_many_keys_are_shown_as_there_is_room_for(room: int) -> None:
+    keys = [str(number) for number in range(41)]
+    cut = fitting(KeyResponse(True, "", keys, "0"), lambda attempt: len(attempt.keys) <= room)
+    text = f"truncated key list response, showing first {room} of 41 keys"
+    assert cut == (KeyResponse(True, text, keys[:room], "0") if room else None)
+
+
+def test_where_not_even_one_key_fits_nothing_is_said() -> None:
+    assert Member(OLD, size_max=50).operate("list-keys") is None
 
 
 # asking
@@ -193,8 +204,31 @@ def test_an_operation_is_over_when_all_have_answered() -> None:
         )
     ]
     desk.only_serf_timers()
+    answer(desk, "late", KeyResponse(False))
     desk.run(10.0)
     assert desk.out.took(KeysDone) == []
+
+
+def test_a_report_does_not_change_after_it_was_given() -> None:
+    desk = SerfDesk()
+    desk.serf.keys(0.0, "install", NEW)
+    answer(desk, "me", KeyResponse(True))
+    told = report(desk)
+    assert told is not None
+    answer(desk, "late", KeyResponse(False))
+    assert set(told.answers) == {"me"}
+
+
+def test_the_suspected_are_asked_too_and_the_silent_are_named_in_order() -> None:
+    desk = SerfDesk()
+    desk.alive("c", "b", "d")
+    desk.hear(Suspect(1, "d", "b"))
+    desk.serf.keys(0.0, "install", NEW)
+    desk.only_serf_timers()
+    desk.run(10.0)
+    told = report(desk)
+    assert told is not None
+    assert (told.asked, told.silent) == (4, ("b", "c", "d", "me"))
 
 
 def test_who_says_nothing_until_the_time_is_up_is_named() -> None:

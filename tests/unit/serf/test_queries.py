@@ -7,6 +7,7 @@ import pytest
 from moot.gossip.config import SerfConfig
 from moot.gossip.errors import CommandError
 from moot.gossip.record import Address
+from moot.gossip.serf import MemberStatus
 from moot.gossip.serf.events import QueryReceived
 from moot.gossip.serf.messages import (
     QUERY_ACK,
@@ -22,6 +23,7 @@ from moot.gossip.serf.queries import ANSWERABLE_MAX, FILTERS_MAX
 from moot.gossip.swim.messages import User
 from moot.gossip.wire.serf_codec import decode_serf, encode_filter, encode_serf
 from tests.support.serf import SerfDesk
+from tests.support.swim import alive
 
 ORIGIN = Address(bytes((127, 0, 0, 9)), 7946)
 
@@ -142,18 +144,21 @@ def test_an_answer_goes_to_the_asker_once() -> None:
 def test_an_answer_after_the_deadline_is_refused() -> None:
     desk = SerfDesk()
     desk.told(query(timeout=3.2))
-    (heard,) = desk.out.took(QueryReceived)
+    desk.told(query(number=2, timeout=3.2))
+    late, heard = desk.out.took(QueryReceived)
+    desk.serf.respond(3.2, heard.query, b"up")
     with pytest.raises(CommandError, match=r"^response is past the deadline$"):
-        desk.serf.respond(3.3, heard.query, b"up")
+        desk.serf.respond(3.3, late.query, b"up")
 
 
 def test_an_answer_that_is_too_large_is_refused_and_may_be_given_shorter() -> None:
     desk = SerfDesk()
     desk.told(query(flags=0))
     (heard,) = desk.out.took(QueryReceived)
+    room = 900 + 1024 - len(encode_serf(QueryResponse(3, 1, "me", 0, bytes(900))))
     with pytest.raises(CommandError, match=r"^response exceeds limit of 1024 bytes$"):
-        desk.serf.respond(0.0, heard.query, bytes(1024))
-    desk.serf.respond(0.0, heard.query, bytes(900))
+        desk.serf.respond(0.0, heard.query, bytes(room + 1))
+    desk.serf.respond(0.0, heard.query, bytes(room))
     assert len(sent_to_origin(desk)) == 1
 
 
@@ -185,7 +190,9 @@ def test_relays_never_go_to_the_dead_nor_to_ourselves() -> None:
     desk = SerfDesk()
     desk.alive("b", "c", "d")
     desk.dies("c")
-    desk.told(query(relay_factor=3))
+    desk.in_status("e", MemberStatus.LEAVING)
+    desk.hear(alive("f", versions=bytes((1, 4, 2, 2, 5, 5))))
+    desk.told(query(relay_factor=5))
     targets = {to for to, user in desk.out.sent(User) if isinstance(user.body, Relay)}
     assert targets == {desk.held("b").address, desk.held("d").address}
 
@@ -207,6 +214,24 @@ def test_an_answer_too_large_to_be_relayed_is_sent_directly_and_told() -> None:
     with pytest.raises(CommandError, match=r"^relayed response exceeds limit of 1024 bytes$"):
         desk.serf.respond(0.0, heard.query, answer)
     assert len(sent_to_origin(desk)) == 1
+    assert relayed(desk) == []
+    with pytest.raises(CommandError, match=r"^response already sent$"):
+        desk.serf.respond(0.0, heard.query, b"")
+
+
+def test_an_answer_that_just_fits_is_relayed() -> None:
+    desk = SerfDesk()
+    desk.alive("b", "c")
+    around = len(encode_serf(Relay(ORIGIN, "asker", encode_serf(QueryResponse(3, 1, "me", 0, bytes(900))))))
+    for number, size in enumerate((900 + 1024 - around, 900 + 1025 - around), 1):
+        desk.told(query(3, number, flags=0, relay_factor=1))
+        (heard,) = desk.out.took(QueryReceived)
+        if number == 1:
+            desk.serf.respond(0.0, heard.query, bytes(size))
+        else:
+            with pytest.raises(CommandError, match="relayed"):
+                desk.serf.respond(0.0, heard.query, bytes(size))
+    assert [len(encode_serf(relay)) for relay in relayed(desk)] == [1024]
 
 
 def test_a_flood_of_queries_is_not_answered_with_a_flood() -> None:
@@ -220,6 +245,19 @@ def test_a_flood_of_queries_is_not_answered_with_a_flood() -> None:
     for number in range(200, 400):
         desk.told(query(3, number))
     assert len(sent_to_origin(desk)) == 30
+    # nobody saves up for a greater flood
+    desk.run(100.0)
+    for number in range(400, 600):
+        desk.told(query(3, number))
+    assert len(sent_to_origin(desk)) == 50
+
+
+def test_relays_count_as_replies() -> None:
+    desk = SerfDesk(config=SerfConfig(reply_rate=1, reply_burst=3))
+    desk.alive("b", "c", "d", "e", "f")
+    desk.told(query(relay_factor=5))
+    assert (len(sent_to_origin(desk)), len(relayed(desk))) == (1, 2)
+    assert desk.serf.counters.replies_withheld == 1
 
 
 def test_a_flood_of_relays_is_not_forwarded() -> None:
@@ -227,6 +265,18 @@ def test_a_flood_of_relays_is_not_forwarded() -> None:
     for _ in range(50):
         desk.told(Relay(ORIGIN, "asker", b"\x05x"))
     assert len(desk.out.packets) == 20
+
+
+def test_queries_whose_time_is_up_are_forgotten_before_those_that_can_be_answered() -> None:
+    desk = SerfDesk(config=SerfConfig(reply_burst=100_000))
+    desk.told(query(3, 0, flags=0, timeout=60.0))
+    for number in range(1, ANSWERABLE_MAX):
+        desk.told(query(4, number, flags=0, timeout=1.0))
+    first = desk.out.took(QueryReceived)[0]
+    desk.only_timers()
+    desk.run(2.0)
+    desk.told(query(5, 1, flags=0))
+    desk.serf.respond(2.0, first.query, b"")
 
 
 def test_queries_that_nobody_answers_are_forgotten_oldest_first() -> None:

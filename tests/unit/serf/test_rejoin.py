@@ -1,13 +1,16 @@
 """After a restart: back to those we knew, without being told."""
 
+import dataclasses
+
 from moot.gossip.config import LAN
 from moot.gossip.record import Address
 from moot.gossip.serf.events import GivenUp
-from moot.gossip.serf.messages import JoinIntent, UserEvent
+from moot.gossip.serf.lamport import LTIME_MAX
+from moot.gossip.serf.messages import JoinIntent, Query, UserEvent
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import PushPull
 from tests.support.serf import SerfDesk, push_pull
-from tests.support.swim import Opened, address, member
+from tests.support.swim import PEER, Opened, address, member
 
 
 def dialled(desk: SerfDesk) -> list[Opened]:
@@ -44,6 +47,24 @@ def test_some_at_a_time_are_tried_until_one_answers() -> None:
     assert dialled(desk) == []
     # and we say that we are here, so that nobody goes on seeing us leave
     assert any(isinstance(body, JoinIntent) and body.node == "me" for body in desk.gossip())
+    # one who does not show up is looked for, but the others are not all tried again
+    reconnects(desk, 30.0)
+    refuse(desk, again := dialled(desk))
+    assert len(again) == LAN.join_parallel_max
+    assert dialled(desk) == []
+
+
+def test_everybody_is_tried_once_where_it_was_last_in_an_order_by_chance() -> None:
+    desk = SerfDesk(swim=dataclasses.replace(LAN, join_parallel_max=20))
+    alive = {f"m{number:02}": address(10 + number) for number in range(20)}
+    failed = dict.fromkeys(alive, address(99))
+    desk.serf.rejoin(0.0, {**alive, "me": address(98)}, failed)
+    tried = [stream.to for stream in dialled(desk)]
+    assert sorted(tried) == sorted(alive.values())
+    assert tried != sorted(tried)
+    # while that is under way nobody else is
+    reconnects(desk, 100.0)
+    assert dialled(desk) == []
 
 
 def test_those_who_had_failed_are_tried_last() -> None:
@@ -121,3 +142,11 @@ def test_the_clocks_go_on_where_they_were_and_the_past_is_not_told_again() -> No
     assert desk.serf.clocks == (41, 51, 61)
     desk.told(UserEvent(50, "old"), UserEvent(51, "new"))
     assert [body.name for body in desk.gossip() if isinstance(body, UserEvent)] == ["new"]
+
+
+def test_clocks_that_nobody_can_have_seen_are_not_gone_on_from() -> None:
+    desk = SerfDesk()
+    desk.serf.restore(LTIME_MAX, LTIME_MAX, LTIME_MAX)
+    assert desk.serf.clocks == (1, 1, 1)
+    desk.told(UserEvent(1, "new"), Query(1, 1, PEER, "b", (), 0, 0, 0, "load"))
+    assert len(desk.gossip()) == 2
