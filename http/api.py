@@ -6,6 +6,7 @@ from moot.http.metrics import Metrics
 from moot.http.metrics_api import MetricsApi
 from moot.http.monitor import MonitorApi
 from moot.http.moot_api import MootApi
+from moot.http.nodes_api import NodesApi
 from moot.http.nomad import LEADER_WAIT, NomadApi
 from moot.http.nomad_admin import AdminApi
 from moot.http.nomad_keyring import KeyringApi
@@ -24,6 +25,7 @@ def build_api(
     figures = MetricsApi(backend, metrics or Metrics(backend.nomad.figures, counters))
     parts = (
         NomadApi(backend, leader_wait=leader_wait),
+        NodesApi(backend),
         KeyringApi(backend),
         AdminApi(backend),
         MonitorApi(backend),

@@ -162,6 +162,11 @@ class NodeRegistry:
         self.settle(now)
         return [_entry(held, now) for held in self._nodes.values()]
 
+    def counts(self, now: float) -> dict[str, int]:
+        """How many nodes are down, and how many are not; those count as ready. Cheap."""
+        self.settle(now)
+        return {READY: self.up_count, DOWN: len(self._down)}
+
     def settle(self, now: float) -> None:
         """Let nodes go down, or be forgotten, whose time is over."""
         while self._instants and self._instants[0][0] <= now:

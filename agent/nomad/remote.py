@@ -16,14 +16,14 @@ from moot.agent.nomad.structures import (
 )
 from moot.gossip.errors import WireError
 from moot.http.backend import BackendError
-from moot.http.nodes_api import NodeAnswer
+from moot.http.remote import NodeAnswer
 from moot.http.schema import MembersAnswer
 
 T = TypeVar("T")
 
 
 class RpcRemote:
-    """Implements `http.remote.Remote` and `http.nodes_api.NodeSource`.
+    """Implements `http.remote.Remote`.
 
     `ask` makes a call: `NomadRpcServer.ask`, which passes on what is for another region, on an agent with the server
     role, else `ClientAgent.call`. `region` is the agent's own.

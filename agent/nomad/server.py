@@ -7,6 +7,7 @@ multiplexing and no streaming RPC: such connections are closed, as are those wit
 
 import contextlib
 import resource
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -57,8 +58,8 @@ class RpcLimits:
 class NomadRpcServer:
     """Use: `listen`, then `serve` in a nursery, then `stop`.
 
-    With a `tls` context, connections without TLS are closed; the context may be replaced at any time. `report` is
-    told of bugs, with the connection that they served.
+    With a `tls` context, connections without TLS are closed unless `tls_optional`; both may be changed at any time.
+    `report` is told of bugs, with the connection that they served.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class NomadRpcServer:
         settings: RegistrySettings | None = None,
         limits: RpcLimits | None = None,
         tls: ssl.SSLContext | None = None,
+        tls_optional: bool = False,
         leader_wait: float = LEADER_WAIT,
         random: Random | None = None,
     ) -> None:
         self.tls = tls
+        self.tls_optional = tls_optional
         self._log = log
         self._limits = limits or RpcLimits()
         self._settings = settings or RegistrySettings()
@@ -93,9 +96,16 @@ class NomadRpcServer:
         self.open_count = 0
         """Connections that are being served."""
 
-    async def listen(self, host: str, port: int) -> Address:
-        """Bind; port 0 takes any free one. Answers with where it listens. Raises OSError."""
-        self._listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    async def listen(self, host: str, port: int, *, bound: socket.socket | None = None) -> Address:
+        """Bind; port 0 takes any free one. `bound` is a socket that is bound already, and then is ours.
+
+        Answers with where it listens. Raises OSError.
+        """
+        if bound is None:
+            self._listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        else:
+            bound.listen(BACKLOG)
+            self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(bound))]
         name = self._listeners[0].socket.getsockname()
         return Address.parse(name[0].partition("%")[0], name[1])
 
@@ -182,7 +192,7 @@ class NomadRpcServer:
                 secured = trio.SSLStream(stream, context, server_side=True)
                 await secured.do_handshake()
                 mode = await _read_mode(secured)
-            elif context is not None:
+            elif context is not None and not self.tls_optional:
                 raise WireError("mode", "a connection without TLS, which is required here")
         if mode is None:
             return

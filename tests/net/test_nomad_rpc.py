@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import socket
 import ssl
 from collections import Counter
 from pathlib import Path
@@ -19,11 +20,14 @@ from moot.agent.nomad.client_role import ClientAgent
 from moot.agent.nomad.errors import Refused, Unreached
 from moot.agent.nomad.registry import RegistrySettings
 from moot.agent.nomad.remote import RpcRemote
+from moot.agent.nomad.service import RpcService
 from moot.agent.nomad.structures import Options, decode_text, encode_options
 from moot.gossip.serf.members import MemberStatus
 from moot.http.backend import BackendError
-from tests.support.nomad import World, world
+from tests.api.scripted import identity
+from tests.support.nomad import PoolSeenBy, World, client_settings, world
 from tests.support.pool import until
+from tests.support.rpc import HeardLog
 
 SHORT = RegistrySettings(min_heartbeat_ttl=1.0)
 LONG = RegistrySettings(min_heartbeat_ttl=15.0)
@@ -399,3 +403,54 @@ async def test_a_link_serves_one_call_after_another_and_none_after_it_broke() ->
             await link.wait_lost()
             with pytest.raises(Unreached, match="the connection is closed"):
                 await link.call("Status.Ping")
+
+
+def service(**options: object) -> RpcService:
+    """The RPC of one agent."""
+    return RpcService("global", lambda module: HeardLog(), http_address=lambda: "127.46.9.9:4646", **options)  # type: ignore[arg-type]
+
+
+async def test_an_agent_of_both_roles_is_a_client_of_itself() -> None:
+    async with world() as here:
+        both = service(
+            pool=PoolSeenBy(here.pool, identity("s1")),
+            client=client_settings("s1", [], seed=1, region="global"),
+        )
+        with socket.socket() as bound:
+            bound.bind(("127.46.1.1", 0))
+            address = await both.listen("127.46.1.1", 0, bound=bound)
+            here.pool.add("s1.global", "127.46.1.1", address.port)
+            await both.serve(here.nursery)
+            assert both.client is not None
+            assert both.remote is not None
+            assert both.client.known_servers() == (str(address),)
+            await until(lambda: both.client_nodes() == {"ready": 1, "down": 0})
+            assert [node.name for node in await both.remote.nodes("")] == ["s1"]
+            await both.leave()
+            assert both.client_nodes() == {"ready": 0, "down": 1}
+            await both.stop()
+
+
+async def test_an_agent_of_one_role_has_only_that(tmp_path: Path) -> None:
+    cert_file, key_file = certificates(tmp_path)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(cert_file, key_file)
+    trusting = ssl.create_default_context(cafile=str(cert_file))
+    async with world() as here:
+        server = service(pool=PoolSeenBy(here.pool, identity("s1")))
+        address = str(await server.listen("127.46.1.1", 0))
+        server.secure(serving, trusting, optional=True)
+        await server.serve(here.nursery)
+        assert server.client is None
+        plain = service(client=client_settings("c1", [address], seed=1, region="global"))
+        secured = service(client=client_settings("c2", [address], seed=2, region="global"))
+        secured.secure(None, trusting)
+        for client in (plain, secured):
+            assert client.server is None
+            assert client.client_nodes() == {}
+            await client.serve(here.nursery)
+        await until(lambda: server.client_nodes() == {"ready": 2, "down": 0})
+        for client in (plain, secured):
+            await client.leave()
+            await client.stop()
+        assert server.client_nodes() == {"ready": 0, "down": 2}

@@ -209,7 +209,7 @@ def test_who_is_heard_often_takes_one_entry() -> None:
 @pytest.mark.parametrize("option", ["min_heartbeat_ttl", "max_heartbeats_per_second", "nodes_max"])
 def test_settings_that_cannot_work_are_refused(option: str) -> None:
     with pytest.raises(ConfigError, match=option):
-        RegistrySettings(**{option: 0})  # type: ignore[arg-type]
+        RegistrySettings(**{option: 0})
 
 
 class Model:
@@ -251,3 +251,12 @@ def test_whatever_happens_a_node_is_ready_exactly_while_its_last_ttl_runs(
         found = {int(entry.node_id[3:]) for entry in held.entries(now) if entry.status == READY}
         assert found == set(model.ready(now))
         assert held.up_count == len(found)
+
+
+def test_nodes_are_counted_by_what_they_are() -> None:
+    held = registry()
+    assert held.counts(0.0) == {READY: 0, DOWN: 0}
+    for number in range(3):
+        held.register(float(number), facts(number))
+    assert held.counts(2.0) == {READY: 3, DOWN: 0}
+    assert held.counts(16.5) == {READY: 1, DOWN: 2}
