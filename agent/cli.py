@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serf": ("serf", "Serf's command line, for its agents and ours: `moot serf --help`."),
     "demo": ("demo", "Watch a real pool form, lose a member, and agree about it."),
     "keygen": ("keygen", "Make a key for gossip encryption."),
+    "token": ("token", "Make a token for the HTTP API."),
     "completion": ("completion", "Print the completion script of a shell."),
     "version": ("version", "Show versions."),
 }

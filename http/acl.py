@@ -24,7 +24,7 @@ ANONYMOUS: Final = "anonymous"
 MANAGEMENT: Final = "management"
 """Stands for all rights."""
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -108,7 +108,7 @@ def parse_token(name: str, text: str) -> Token:
     Raises ConfigError, which repeats nothing but the name: what is not as it should be may be a secret.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError("acl.tokens: the name of a token has up to 64 letters, digits, dots, dashes or underscores")
+        raise ConfigError("acl.tokens: the name of a token has up to 64 letters, digits, dashes or underscores")
     words = text.replace(",", " ").split()
     rights = [word for word in words if word in WORDS]
     digests = [found[1] for word in words if (found := _DIGEST.fullmatch(word))]

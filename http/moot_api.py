@@ -7,6 +7,7 @@ import html
 from collections import Counter
 from dataclasses import asdict
 
+from moot.http.acl import Right
 from moot.http.backend import Backend
 from moot.http.counters import HttpCounters
 from moot.http.exchange import HTML, Reply
@@ -34,8 +35,8 @@ class MootApi:
     def routes(self) -> list[Route]:
         """The table."""
         return [
-            Route("/ui/", READ, self.page),
-            Route("/v1/moot/agent", READ, self.agent),
+            Route("/ui/", READ, self.page, right=None),
+            Route("/v1/moot/agent", READ, self.agent, right=Right.AGENT_READ),
             Route("/v1/moot/leave", WRITE, self.leave, Role.SERVER, own_pages_only=True),
         ]
 

@@ -12,6 +12,7 @@ from moot.gossip.serf.asking import Question
 from moot.gossip.serf.coordinate import distance
 from moot.gossip.serf.events import QueryAcked
 from moot.gossip.serf.messages import Coordinate
+from moot.http.acl import Right
 from moot.http.backend import Backend
 from moot.http.exchange import JSON, LINES, HttpError, Reply, Send, Stream
 from moot.http.pool import Answers, KeyOperation, KeysRefused
@@ -54,21 +55,22 @@ class PoolApi:
     def routes(self) -> list[Route]:
         """The table. All of it is about the pool, so that it needs an agent that is in one."""
         change = self.change_keys
-        table: list[tuple[str, frozenset[str], Handler]] = [
-            ("event", WRITE, self.event),
-            ("query", WRITE, self.query),
-            ("keys", READ, self.keys),
-            ("keys/install", WRITE, functools.partial(change, operation="install")),
-            ("keys/use", WRITE, functools.partial(change, operation="use")),
-            ("keys/remove", WRITE, functools.partial(change, operation="remove")),
-            ("tags", READ | WRITE, self.tags),
-            ("coordinates", READ, self.coordinates),
-            ("rtt", READ, self.round_trip),
-            ("flaps", READ, self.flaps),
+        read, write = Right.NODE_READ, Right.AGENT_WRITE
+        table: list[tuple[str, frozenset[str], Handler, Right | None]] = [
+            ("event", WRITE, self.event, write),
+            ("query", WRITE, self.query, write),
+            ("keys", READ, self.keys, write),
+            ("keys/install", WRITE, functools.partial(change, operation="install"), write),
+            ("keys/use", WRITE, functools.partial(change, operation="use"), write),
+            ("keys/remove", WRITE, functools.partial(change, operation="remove"), write),
+            ("tags", READ | WRITE, self.tags, None),
+            ("coordinates", READ, self.coordinates, read),
+            ("rtt", READ, self.round_trip, read),
+            ("flaps", READ, self.flaps, read),
         ]
         return [
-            Route(f"/v1/moot/{path}", methods, handler, Role.SERVER, own_pages_only=True)
-            for path, methods, handler in table
+            Route(f"/v1/moot/{path}", methods, handler, Role.SERVER, own_pages_only=True, right=right)
+            for path, methods, handler, right in table
         ]
 
     async def event(self, call: Call) -> Reply:
@@ -115,8 +117,10 @@ class PoolApi:
         """The agent's own tags; PUT changes some of them and answers with all."""
         operations = self._backend.operations
         if call.request.method == "GET":
+            call.require(Right.NODE_READ)
             tags = operations.tags()
         else:
+            call.require(Right.AGENT_WRITE)
             wish = read_body(call.request.body, TagsRequest)
             tags = await operations.change_tags(wish.set, wish.delete)
         return call.json(TagsAnswer(name=self._backend.identity.gossip_name, tags=dict(tags)))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import h11
@@ -87,16 +87,15 @@ async def read_answer(stream: trio.SocketStream, method: str = "GET", reader: h1
 
 @asynccontextmanager
 async def read_stream(
-    live: "Live", method: str, path: str, headers: Sequence[tuple[str, str]] = ()
+    live: "Live", method: str, path: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
 ) -> AsyncIterator["Streamed"]:
     """Ask for an answer that does not end."""
     async with await live.connect() as stream:
-        lines = [
-            f"{method} {path} HTTP/1.1",
-            f"Host: {live.address}",
-            *(f"{name}: {value}" for name, value in headers),
-        ]
-        await stream.send_all("\r\n".join([*lines, "", ""]).encode())
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 65_536)
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {live.address}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        lines += [f"Content-Length: {len(body)}"] if body else []
+        await stream.send_all("\r\n".join([*lines, "", ""]).encode() + body)
         link = new_reader()
         link.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
         link.send(h11.EndOfMessage())
@@ -114,22 +113,22 @@ class Streamed:
     head: Answer
     stream: trio.SocketStream
     link: h11.Connection
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
 
     async def more(self) -> bytes:
-        """Wait for more of it; all that has come."""
+        """Wait for more of it."""
         while not isinstance(event := self.link.next_event(), h11.Data):
             assert event is h11.NEED_DATA, event
             self.link.receive_data(await self.stream.receive_some(65_536))
         self.body += event.data
-        return self.body
+        return bytes(event.data)
 
     async def until(self, wanted: Callable[[bytes], bool]) -> bytes:
         """Read on until the body is as wanted, which it should be soon."""
-        with trio.fail_after(10):
-            while not wanted(self.body):
+        with trio.fail_after(20):
+            while not wanted(bytes(self.body)):
                 await self.more()
-        return self.body
+        return bytes(self.body)
 
 
 async def eventually(check: Callable[[], bool]) -> None:
@@ -163,9 +162,11 @@ async def serving(
 
 
 @asynccontextmanager
-async def serving_api(backend: Backend, *, leader_wait: float = 5.0) -> AsyncIterator[Live]:
+async def serving_api(
+    backend: Backend, *, leader_wait: float = 5.0, limits: Limits | None = None
+) -> AsyncIterator[Live]:
     """Serve the whole API of a backend."""
     counters = HttpCounters()
     api = build_api(backend, counters=counters, leader_wait=leader_wait)
-    async with serving(api, counters=counters) as live:
+    async with serving(api, limits, counters) as live:
         yield live
