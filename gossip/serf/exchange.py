@@ -55,7 +55,7 @@ class Exchange:
             if not self._revival.is_asking(intent.node):
                 self._outbox.put(now, self._outbox.intents, User(intent), name=intent.node)
         for clock, ltime in clocks[1:]:
-            if ltime > 0 and clock.believes(ltime):
+            if clock.believes(ltime):
                 clock.witness(ltime - 1)
         if ignore_old:
             self._events.ignore_before(state.event_ltime)

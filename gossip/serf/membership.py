@@ -165,7 +165,7 @@ class Membership:
         the reference gossips nothing because of a push/pull, so that whom the prune did not reach keeps the
         member, and lists it for others, until it is reaped there.
         """
-        if remote.ltime > 0 and self._believes(remote.ltime):
+        if self._believes(remote.ltime):
             self.clock.witness(remote.ltime - 1)
         ltimes = remote.status_ltimes
         get = self.table.get

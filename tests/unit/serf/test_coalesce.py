@@ -80,6 +80,10 @@ def test_each_kind_of_change_is_one_delivery_in_the_order_of_the_changes() -> No
         ("member-join", ["b", "e"]),
         ("member-leave", ["d"]),
     ]
+    # who changes again stands where it changed last
+    for change, name in ((JOIN, "a"), (LEAVE, "b"), (FAILED, "e"), (UPDATE, "a"), (UPDATE, "b"), (UPDATE, "a")):
+        coalescer.add(2.0, changed(change, name))
+    assert told(coalescer.flush(3.0)) == [("member-failed", ["e"]), ("member-update", ["b", "a"])]
 
 
 def test_a_member_that_flaps_and_ends_as_it_was_is_not_mentioned() -> None:
@@ -196,6 +200,7 @@ def test_a_flood_does_not_wait() -> None:
     assert coalescer.due == QUIESCENCE
     assert len(coalescer.add(0.0, user("one more", 1))) == WAITING_MAX + 1
     assert coalescer.due is None
+    assert coalescer.add(1.0, user("and the next", 1)) == ()
 
 
 def test_newer_user_events_make_room_for_themselves() -> None:

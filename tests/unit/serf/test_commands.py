@@ -7,9 +7,11 @@ from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf import MemberStatus, SerfState
 from moot.gossip.serf.events import CommandDone, JoinDone, MemberChange
-from moot.gossip.serf.messages import EventSlot, JoinIntent, LeaveIntent, SerfPushPull
+from moot.gossip.serf.lamport import LTIME_MAX
+from moot.gossip.serf.messages import EventSlot, JoinIntent, LeaveIntent, SerfPushPull, UserEvent
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import Dead, PushPull
+from moot.gossip.wire.serf_codec import encode_serf
 from tests.support.serf import SerfDesk, push_pull
 from tests.support.swim import address, member
 
@@ -75,6 +77,37 @@ def test_a_member_that_joins_us_does_not_make_us_ignore_events() -> None:
     desk = SerfDesk()
     desk.sync(push_pull(event_ltime=12, events=[EventSlot(11, (("old", b""),))]), join=True)
     assert any(type(event).__name__ == "UserEventReceived" for event in desk.out.events)
+
+
+def test_a_push_pull_that_is_none_of_the_joins_under_way_does_not_make_us_ignore_events() -> None:
+    desk = SerfDesk()
+    desk.serf.join(0.0, [address(2)])
+    desk.sync(push_pull(event_ltime=12, events=[EventSlot(11, (("old", b""),))]))
+    assert any(type(event).__name__ == "UserEventReceived" for event in desk.out.events)
+
+
+def test_an_event_of_exactly_the_limit_is_sent() -> None:
+    desk = SerfDesk()
+    around = len(encode_serf(UserEvent(1, "deploy", bytes(400)))) - 400
+    desk.serf.user_event(0.0, "deploy", bytes(512 - around))
+    with pytest.raises(CommandError, match="encoded user event exceeds configured limit of 512 bytes after encoding"):
+        desk.serf.user_event(0.0, "deploy", bytes(513 - around))
+    with pytest.raises(CommandError, match="after"):
+        desk.serf.user_event(0.0, "deploy", bytes(506))
+    with pytest.raises(CommandError, match="user event exceeds configured limit of 512 bytes before encoding"):
+        desk.serf.user_event(0.0, "deploy", bytes(507))
+    assert len(desk.gossip()) == 1
+
+
+def test_we_have_left_and_not_failed_even_if_no_intent_can_be_newer_than_our_last() -> None:
+    desk = SerfDesk()
+    desk.serf.join(0.0, [address(2)])
+    answer_join(desk, push_pull(ltime=LTIME_MAX))
+    assert desk.ltime("me") == LTIME_MAX
+    desk.out.events.clear()
+    desk.serf.leave(0.0)
+    desk.run(10.0)
+    assert ("member-leave", "me") in desk.changes()
 
 
 def test_leaving_alone_tells_nobody_and_ends_after_the_propagate_delay() -> None:

@@ -119,6 +119,14 @@ def test_no_vote_is_held_unless_wanted(mode: str, told: int) -> None:
     assert desk.gossip() == []
 
 
+def test_no_vote_is_held_once_we_leave() -> None:
+    desk = SerfDesk()
+    desk.alive("b")
+    desk.serf.leave(0.0)
+    clash(desk)
+    assert not any(isinstance(body, Query) for body in desk.gossip())
+
+
 def opinion(desk: SerfDesk, name: bytes) -> ConflictResponse | None:
     desk.out.packets.clear()
     query = Query(desk.clock("query"), 1, ORIGIN, "asker", (), 0, 0, 10**9, "_serf_conflict", name)

@@ -88,6 +88,11 @@ def test_a_round_trip_that_took_no_time_is_accepted() -> None:
     node = vivaldi()
     assert node.update("b", at(0.02), 0.0)
     assert node.coordinate.error == 1.5
+    # the spring feels a microsecond at least, the adjustment what was measured
+    moved, here = vivaldi(), Coordinate(at(0.02).vec, 0.0, 0.0, 0.0)
+    assert moved.update("b", here, 0.0)
+    now_at = Coordinate(moved.coordinate.vec, 0.0, 0.0, moved.coordinate.height)
+    assert moved.coordinate.adjustment * 40 == pytest.approx(-distance(now_at, here), abs=5e-8)
 
 
 REFUSED = [

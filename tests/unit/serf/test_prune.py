@@ -94,6 +94,22 @@ def test_a_member_that_restarts_while_its_prune_waits_is_not_forgotten() -> None
     assert desk.status("b") is ALIVE
 
 
+@pytest.mark.parametrize("back", ["refutes", "restarts"])
+def test_a_prune_that_was_called_off_does_not_count_when_the_member_leaves_later(back: str) -> None:
+    desk = SerfDesk()
+    desk.alive("b")
+    desk.leave_intent("b", 9, prune=True)
+    if back == "refutes":
+        desk.join_intent("b", 10)
+    else:
+        desk.goes("b")
+        desk.alive("b", inc=2)
+    desk.leave_intent("b", 11)
+    desk.only_serf_timers()
+    desk.run(PATIENCE + 1)
+    assert desk.status("b") is LEAVING
+
+
 def test_a_prune_never_makes_anybody_wait() -> None:
     desk = SerfDesk()
     desk.alive("b", "witness")
@@ -143,6 +159,12 @@ def test_a_second_prune_of_a_pruned_name_is_passed_on_and_does_not_make_it_leave
     desk = pruned_desk()
     desk.leave_intent("b", 12, prune=True)
     assert desk.gossip() == [LeaveIntent(12, "b", True)]
+    # a join intent from between the two says nothing
+    desk.gossip_all()
+    desk.join_intent("b", 11)
+    assert desk.gossip() == []
+    desk.hear(alive("b", 1))
+    assert desk.status("b") is None
     desk.hear(alive("b", 4))
     assert desk.status("b") is ALIVE
 
@@ -271,6 +293,12 @@ def test_a_peer_that_missed_the_prune_is_told_again() -> None:
     for _ in range(3):
         desk.sync(push_pull({"b": 4}), [member("b", 3, Status.DEAD)])
     assert desk.gossip() == [LeaveIntent(9, "b", True)]
+
+
+def test_a_peer_that_knows_of_the_prune_is_not_told_again() -> None:
+    desk = pruned_desk()
+    desk.sync(push_pull({"b": 9}), [member("b", 3, Status.DEAD)])
+    assert desk.gossip() == []
 
 
 def test_a_peer_that_says_it_is_alive_is_not_told_before_we_have_asked() -> None:

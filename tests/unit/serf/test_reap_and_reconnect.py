@@ -6,9 +6,10 @@ import pytest
 
 from moot.gossip.config import SerfConfig
 from moot.gossip.serf import MemberStatus, membership
+from moot.gossip.serf.messages import Coordinate
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import PushPull
-from moot.gossip.wire.serf_codec import encode_serf
+from moot.gossip.wire.serf_codec import encode_coordinate, encode_serf
 from tests.support.serf import SerfDesk, push_pull
 from tests.support.swim import member
 
@@ -30,6 +31,51 @@ def test_who_is_gone_too_long_is_reaped(status: MemberStatus, config: SerfConfig
     desk.run(0.2)
     assert desk.status("b") is None
     assert desk.changes() == [("member-reap", "b")]
+
+
+def test_who_is_gone_for_just_as_long_as_the_timeout_is_kept() -> None:
+    desk = SerfDesk(config=SerfConfig(tombstone_timeout=30))
+    desk.in_status("b", MemberStatus.LEFT)
+    desk.run(30)
+    assert desk.status("b") is MemberStatus.LEFT
+
+
+@pytest.mark.parametrize(("after", "flaps"), [(59.9, 1), (60.0, 0)])
+def test_who_is_back_soon_after_it_failed_has_flapped(after: float, flaps: int) -> None:
+    desk = SerfDesk()
+    desk.in_status("b", MemberStatus.FAILED)
+    desk.only_timers()
+    desk.run(after)
+    desk.alive("b", inc=2)
+    assert desk.serf.flaps("b") == flaps
+    desk.dies("b")
+    desk.alive("b", inc=3)
+    assert desk.serf.flaps("b") == flaps + 1
+
+
+def test_nothing_is_kept_of_who_was_reaped() -> None:
+    desk = SerfDesk(config=SerfConfig(reconnect_timeout=1))
+    desk.alive("b")
+    record = desk.held("b").record
+    desk.serf.on_rtt(0.0, record, 0.05, encode_coordinate(Coordinate((0.0,) * 8, 1.5, 0.0, 1e-5)))
+    assert desk.serf.coordinate("b") is not None
+    desk.dies("b")
+    desk.alive("b", inc=2)
+    desk.dies("b")
+    desk.only_serf_timers()
+    desk.run(16)
+    assert desk.status("b") is None
+    assert desk.serf.coordinate("b") is None
+    assert desk.serf.flaps("b") == 0
+
+
+def test_we_are_not_forgotten_for_others_after_we_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "MEMBERS_MAX", 2)
+    desk = SerfDesk()
+    desk.serf.leave(0.0)
+    desk.run(10)
+    desk.alive("b", "c", "d")
+    assert desk.status("me") is MemberStatus.LEFT
 
 
 def test_reaping_is_no_prune_and_is_not_remembered() -> None:
@@ -146,9 +192,11 @@ def test_nobody_failed_nobody_is_tried() -> None:
     assert desk.out.streams == []
 
 
-def tries(failed: int, alive: int, rounds: int = 400) -> float:
+def tries(failed: int, alive: int, rounds: int = 400, *, left: int = 0) -> float:
     """How often, of so many rounds, one of the failed was tried."""
     desk = SerfDesk(seed=failed * 1000 + alive)
+    for number in range(left):
+        desk.in_status(f"l{number}", MemberStatus.LEFT)
     names = [f"f{number}" for number in range(failed)] + [f"a{number}" for number in range(alive)]
     desk.alive(*names)
     for name in names[:failed]:
@@ -168,6 +216,7 @@ def test_the_chance_to_try_grows_with_the_share_of_failed() -> None:
 def test_when_most_failed_one_is_tried_every_time() -> None:
     assert tries(5, 4) == 1.0
     assert tries(3, 0) == 1.0
+    assert tries(1, 0, left=9) == 1.0
 
 
 def test_a_reconnect_is_a_join_without_an_intent_and_without_an_event() -> None:
