@@ -116,10 +116,16 @@ class Metrics:
             await trio.sleep(STEP)
 
     def look(self) -> None:
-        """Take what was added since the last look into the running interval."""
+        """Take what was added since the last look, and the lengths of the queues, into the running interval."""
         figures = self.figures()
+        self._count(figures)
+        samples = self._running.samples
+        for name, length in figures.queues.items():
+            samples.setdefault((f"nomad.serf.queue.{name.capitalize()}", ()), Aggregate()).add(length)
+
+    def _count(self, figures: Figures) -> None:
         self._turn()
-        counters, samples = self._running.counters, self._running.samples
+        counters = self._running.counters
         for row, labels, total in self._read(figures):
             key = (row.nomad, labels)
             added = total - self._totals.get(key, 0)
@@ -127,17 +133,16 @@ class Metrics:
                 self._totals[key] = total
                 aggregate = counters.setdefault(key, Aggregate())
                 aggregate.add(*((added,) if row.is_amount else (1, added)))
-        for name, length in figures.queues.items():
-            samples.setdefault((f"nomad.serf.queue.{name.capitalize()}", ()), Aggregate()).add(length)
 
     def answer(self, members: Mapping[str, int]) -> MetricsAnswer:
         """GET /v1/metrics. `members` counts members by status. Gauges are as of now, whatever the interval."""
-        self.look()
+        figures = self.figures()
+        self._count(figures)
         shown = self._last or self._running
         stamp = time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(shown.begin))
         return MetricsAnswer(
             counters=[aggregate.answer(key) for key, aggregate in sorted(shown.counters.items())],
-            gauges=list(self._gauges(members)),
+            gauges=list(_gauges(figures, members)),
             points=[],
             samples=[aggregate.answer(key) for key, aggregate in sorted(shown.samples.items())],
             timestamp=stamp,
@@ -168,11 +173,11 @@ class Metrics:
         yield Row("", "nomad.serf.events"), (), self.user_events
         yield Row("", "nomad.serf.queries"), (), self.queries
 
-    def _gauges(self, members: Mapping[str, int]) -> Iterator[GaugeAnswer]:
-        figures = self.figures()
-        yield GaugeAnswer(name="nomad.memberlist.health.score", value=figures.health_score, labels={})
-        yield GaugeAnswer(name="nomad.runtime.num_goroutines", value=figures.tasks, labels={})
-        for status, count in sorted(members.items()):
-            yield GaugeAnswer(name="nomad.serf.members", value=count, labels={"status": status})
-        for status, count in sorted(figures.client_nodes.items()):
-            yield GaugeAnswer(name="nomad.nomad.nodes", value=count, labels={"status": status})
+
+def _gauges(figures: Figures, members: Mapping[str, int]) -> Iterator[GaugeAnswer]:
+    yield GaugeAnswer(name="nomad.memberlist.health.score", value=figures.health_score, labels={})
+    yield GaugeAnswer(name="nomad.runtime.num_goroutines", value=figures.tasks, labels={})
+    for status, count in sorted(members.items()):
+        yield GaugeAnswer(name="nomad.serf.members", value=count, labels={"status": status})
+    for status, count in sorted(figures.client_nodes.items()):
+        yield GaugeAnswer(name="nomad.nomad.nodes", value=count, labels={"status": status})
