@@ -12,6 +12,7 @@ import click
 
 from moot.agent import text
 from moot.http.client import ApiClient, ApiError
+from moot.http.client_tls import ClientTls
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., object])
 
 DEFAULT_ADDRESS = "http://127.0.0.1:4646"
+TLS_GIVEN = "moot.tls"
+TLS_FLAGS = (
+    ("--ca-cert", "CACERT", "FILE", "Trust the authorities of this file alone."),
+    ("--ca-path", "CAPATH", "DIR", "Trust the authorities of this folder alone."),
+    ("--client-cert", "CLIENT_CERT", "FILE", "Our certificate, for an agent that asks for one."),
+    ("--client-key", "CLIENT_KEY", "FILE", "Its key."),
+    ("--tls-server-name", "TLS_SERVER_NAME", "NAME", "What the agent's certificate must say instead of its host."),
+    ("--tls-skip-verify", "SKIP_VERIFY", None, "Take any certificate; whoever is in between can then read and act."),
+)
+"""Nomad's, with the ends of their variables' names."""
+TLS_FIELDS = dict(
+    zip(
+        (flag for flag, *_ in TLS_FLAGS),
+        ("ca_file", "ca_path", "cert_file", "key_file", "server_name", "skip_verify"),
+        strict=True,
+    )
+)
 COLOURS = {"alive": "green", "leaving": "yellow", "left": "bright_black", "failed": "red"}
 
 Member = dict[str, Any]
@@ -26,7 +44,17 @@ Member = dict[str, Any]
 
 
 def address_option(command: Command) -> Command:
-    """`--address URL`, given to the command as `address`."""
+    """`--address URL`, given to the command as `address`, and how to speak TLS there, which `connected` knows."""
+    for flag, variable, metavar, text_of_help in reversed(TLS_FLAGS):
+        command = click.option(
+            flag,
+            metavar=metavar,
+            is_flag=metavar is None,
+            envvar=[f"MOOT_{variable}", f"NOMAD_{variable}"],
+            expose_value=False,
+            callback=_keep_for_tls,
+            help=f"{text_of_help} [NOMAD_{variable}]",
+        )(command)
     return click.option(
         "--address",
         metavar="URL",
@@ -34,6 +62,17 @@ def address_option(command: Command) -> Command:
         show_default=f"MOOT_ADDR, NOMAD_ADDR or {DEFAULT_ADDRESS}",
         help="The agent's HTTP address.",
     )(command)
+
+
+def _keep_for_tls(ctx: click.Context, param: click.Parameter, value: str | bool | None) -> None:
+    if value:
+        ctx.meta.setdefault(TLS_GIVEN, {})[TLS_FIELDS[param.opts[0]]] = value
+
+
+def tls_given(ctx: click.Context | None = None) -> ClientTls:
+    """What the command line says about TLS, in the context of a command, the present one unless another is given."""
+    found = ctx or click.get_current_context(silent=True)
+    return ClientTls(**found.meta.get(TLS_GIVEN, {})) if found else ClientTls()
 
 
 def json_option(command: Command) -> Command:
@@ -48,7 +87,7 @@ def connected(address: str, timeout: float = 40.0) -> Iterator[ApiClient]:
     `timeout` in seconds: longer than the stream timeout of the WAN profile, which bounds a join.
     """
     try:
-        client = ApiClient(address, token=os.environ.get("NOMAD_TOKEN", ""), timeout=timeout)
+        client = ApiClient(address, token=os.environ.get("NOMAD_TOKEN", ""), timeout=timeout, tls=tls_given())
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--address") from None
     try:

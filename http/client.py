@@ -13,10 +13,14 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from moot.http.client_tls import ClientTls, why_no_tls
+
 DEFAULT_URL = "http://127.0.0.1:4646"
 DEFAULT_PORT = 4646
 QUERY_SLACK = 20.0
 """Seconds that a query's answer may be late before the agent counts as gone."""
+PLAIN_TO_TLS = "Client sent an HTTP request to an HTTPS server"
+"""What agents say to who speaks plain HTTP where TLS is spoken, Nomad's as well."""
 KEYS_TIMEOUT = 300.0
 """Seconds that a key operation may take: it is asked up to six times, and each time waits for all members."""
 
@@ -58,16 +62,29 @@ class KeysRefused(ApiError):
         self.hints: list[str] = list(answer.get("hints", ()))
 
 
+class _SecureConnection(http.client.HTTPConnection):
+    """HTTP by TLS with an agent whose certificate may have another name than the host."""
+
+    def __init__(self, host: str, port: int, timeout: float, context: ssl.SSLContext, server_name: str) -> None:
+        super().__init__(host, port, timeout=timeout)
+        self._context = context
+        self._server_name = server_name
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._server_name)
+
+
 class ApiClient:
     """Calls one agent. One connection per call, so an object may be shared and kept.
 
     `url` is `http://HOST:PORT` or `https://…`; without a scheme http is meant, without a port 4646. IPv6
-    literals stand in brackets. `timeout` is seconds for each wait on the network. Raises ValueError when
-    the URL cannot be read.
+    literals stand in brackets. `timeout` is seconds for each wait on the network, `tls` is for `https://`. Raises
+    ValueError when the URL cannot be read, ConfigError when files for TLS cannot.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, token: str = "", timeout: float = 10.0, ca_file: str | None = None
+        self, url: str = DEFAULT_URL, *, token: str = "", timeout: float = 10.0, tls: ClientTls | None = None
     ) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
@@ -77,12 +94,13 @@ class ApiClient:
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
             raise ValueError(f"{url!r} is no address of an agent; expected http://HOST:PORT")
         self.timeout = timeout
-        self._tls = parts.scheme == "https"
+        meets = tls or ClientTls()
+        self._context = meets.context() if parts.scheme == "https" else None
         self._host = parts.hostname
         self._port = DEFAULT_PORT if port is None else port
         self._prefix = parts.path.rstrip("/")
         self._token = token
-        self._ca_file = ca_file
+        self._server_name = meets.server_name or self._host
         shown = f"[{self._host}]" if ":" in self._host else self._host
         self.url = f"{parts.scheme}://{shown}:{self._port}{self._prefix}"
 
@@ -235,6 +253,8 @@ class ApiClient:
         if answer.status == 200:
             return answer
         words = answer.read().decode("utf-8", "replace")
+        if answer.status == 400 and words.startswith(PLAIN_TO_TLS):
+            raise ApiError(400, words, f"the agent at {self.url} speaks TLS: name it as https://")
         if answer.status == 404 and not words and path.startswith("/v1/moot/"):
             raise ApiError(404, words, f"what answers at {self.url} is no agent of moot, or an older one: no {path}")
         raise ApiError(answer.status, words)
@@ -271,10 +291,9 @@ class ApiClient:
         return line
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        if not self._tls:
+        if self._context is None:
             return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        context = ssl.create_default_context(cafile=self._ca_file)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
+        return _SecureConnection(self._host, self._port, timeout, self._context, self._server_name)
 
     def _call(
         self,
@@ -326,8 +345,8 @@ def _why(error: Exception) -> str:
             return "connection refused"
         case socket.gaierror():
             return "the host name is unknown"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted: {error.verify_message}"
+        case ssl.SSLError():
+            return why_no_tls(error)
         case http.client.RemoteDisconnected() | ConnectionResetError():
             return "it hung up without an answer"
         case http.client.IncompleteRead():

@@ -119,6 +119,8 @@ class Connection:
             server.note_handshake(self.peer, str(failure))
             if failure.plain:
                 await self._refuse(400, "Client sent an HTTP request to an HTTPS server.")
+            else:
+                await self._linger()  # the client may have gone on already, and is to hear the alert
             return False
         self._stream = secured
         self._secure = True

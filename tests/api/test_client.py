@@ -1,25 +1,16 @@
 """ApiClient against a real server, and against everything that is none."""
 
-import datetime
-import ipaddress
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from moot.gossip.serf.members import MemberStatus
-from moot.http.api import build_api
 from moot.http.client import ApiClient, ApiError, Unreachable
-from moot.http.counters import HttpCounters
 from moot.http.exchange import Request, Response
 from moot.http.server import HttpServer
 from tests.api.live import Live, serving, serving_api
@@ -190,56 +181,3 @@ def test_port_and_scheme_have_defaults() -> None:
     assert ApiClient("10.0.0.1").url == "http://10.0.0.1:4646"
     assert ApiClient("https://host.example").url == "https://host.example:4646"
     assert ApiClient().url == "http://127.0.0.1:4646"
-
-
-def write_certificate(folder: Path, ip: str) -> tuple[Path, Path]:
-    """A certificate for an IP, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ip))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file
-
-
-async def test_https_is_spoken_and_an_unknown_certificate_refused(tmp_path: Path) -> None:
-    certificate_file, key_file = write_certificate(tmp_path, LOCAL[0])
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate_file, key_file)
-    application = build_api(pool(), counters=HttpCounters())
-    server = HttpServer(application, report=lambda what, error: None)
-    (address,) = await server.listen([LOCAL])
-
-    async def relay(outside: trio.SSLStream[trio.SocketStream]) -> None:
-        """Take TLS off, one request a connection, since the server itself speaks plain HTTP."""
-        async with await trio.open_tcp_stream(address.host, address.port) as inside, outside:
-            try:
-                await inside.send_all(await outside.receive_some(65_536))
-                await outside.send_all(await inside.receive_some(65_536))
-            except trio.BrokenResourceError:
-                return
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve)
-        listeners = await nursery.start(trio.serve_ssl_over_tcp, relay, 0, context)
-        port = listeners[0].transport_listener.socket.getsockname()[1]
-        url = f"https://{LOCAL[0]}:{port}"
-        assert await in_thread(ApiClient(url, ca_file=str(certificate_file)).regions) == ["global"]
-        with pytest.raises(Unreachable, match="certificate is not trusted"):
-            await in_thread(ApiClient(url).regions)
-        nursery.cancel_scope.cancel()
