@@ -187,13 +187,15 @@ def test_an_agent_reaches_all(cell: Cell) -> None:
 @row("rpc monitor")
 def test_an_agent_streams_its_log_and_events(cell: Cell) -> None:
     output = cell.pool.folder / f"monitor-{cell.way}"
-    event, question = f"seen-{cell.way}", f"asked-{cell.way}"
+    past, event, question = f"past-{cell.way}", f"seen-{cell.way}", f"asked-{cell.way}"
+    cell.actor.tell("event", "-coalesce=false", past, "before the monitor")
+    cell.all_hear(past, "before the monitor")
 
     def shows(*texts: str) -> bool:
         return all(text in output.read_text() for text in texts)
 
     with following(cell.seer, output, "monitor", "-log-level=info", program=cell.tool):
-        until("the log so far is shown", lambda: shows(f"[INFO] serf: EventMemberJoin: {cell.seer.name}"))
+        until("the log so far is shown", lambda: shows(f"[INFO] agent: Received event: user-event: {past}"))
         cell.actor.tell("event", "-coalesce=false", event, "for the monitor")
         payload = ", ".join(f"0x{byte:x}" for byte in b"for the monitor")
         until("the event is shown", lambda: shows(f'Name: "{event}"', f"Payload: []byte{{{payload}}}"))
