@@ -46,7 +46,7 @@ def check(name: str, case: Mapping[str, Any], answer: Answer) -> None:
         held = answer.json()
         for key in above:
             held = held[key]
-        assert last not in held
+        assert last not in held, path
 
 
 def take_out_what_is_not_ours(wanted: dict[str, Any]) -> None:
@@ -57,11 +57,13 @@ def take_out_what_is_not_ours(wanted: dict[str, Any]) -> None:
 
 def check_head(expected: dict[str, Any], answer: Answer) -> None:
     """Status and headers; takes them out of `expected`."""
-    assert answer.status == expected.pop("status"), answer.text
+    status = expected.pop("status")
+    assert answer.status == status, f"{answer.status} {answer.text} instead of {status}"
     for key, value in expected.pop("headers", {}).items():
-        assert answer.headers.get(key.lower()) == value, key
+        held = answer.headers.get(key.lower())
+        assert held == value, f"{key}: {held} instead of {value}"
     for key in expected.pop("no_headers", []):
-        assert key.lower() not in answer.headers
+        assert key.lower() not in answer.headers, key
 
 
 def check_body(case: Mapping[str, Any], kind: str, wanted: Any, answer: Answer) -> None:  # noqa: ANN401
@@ -70,23 +72,28 @@ def check_body(case: Mapping[str, Any], kind: str, wanted: Any, answer: Answer) 
         case "body_json":
             check_json(case, wanted, answer)
         case "body_shape":
-            assert not mismatch(wanted, answer.json())
+            agree(mismatch(wanted, answer.json()))
         case "body_text":
             check_text(case.get("text_check", ""), wanted, answer.text)
         case "body_regex":
-            assert re.search(wanted, answer.text)
+            assert re.search(wanted, answer.text), answer.text
         case "body_not_regex":
-            assert not re.search(wanted, answer.text)
+            assert not re.search(wanted, answer.text), answer.text
         case "contains_json":
-            assert not part_mismatch(wanted, answer.json())
+            agree(part_mismatch(wanted, answer.json()))
         case "sample_json":
-            assert not sample_mismatch(wanted, answer.json())
+            agree(sample_mismatch(wanted, answer.json()))
         case "gunzipped_text":
             assert gzip.decompress(answer.body).decode() == wanted
         case "gunzipped_shape":
-            assert not mismatch(wanted, json.loads(gzip.decompress(answer.body)))
+            agree(mismatch(wanted, json.loads(gzip.decompress(answer.body))))
         case _:
             raise AssertionError(f"unknown check {kind}")
+
+
+def agree(problem: str) -> None:
+    """Fails with what does not fit."""
+    assert not problem, problem
 
 
 def check_json(case: Mapping[str, Any], wanted: Any, answer: Answer) -> None:  # noqa: ANN401
@@ -99,7 +106,7 @@ def check_json(case: Mapping[str, Any], wanted: Any, answer: Answer) -> None:  #
     key, _, soft = case.get("text_check", "").partition(": ")
     if soft:
         check_text(soft, expected.pop(key), found.pop(key))
-    assert found == wanted
+    assert found == wanted, f"{found} instead of {wanted}"
 
 
 def check_text(soft: str, wanted: str, found: str) -> None:
@@ -107,11 +114,11 @@ def check_text(soft: str, wanted: str, found: str) -> None:
     how, _, rest = soft.partition(":")
     match how:
         case "":
-            assert found == wanted
+            assert found == wanted, f"{found!r} instead of {wanted!r}"
         case "prefix":
-            assert found.startswith(rest)
+            assert found.startswith(rest), found
         case "regex":
-            assert re.search(rest, found)
+            assert re.search(rest, found), found
         case _:
             assert how == "any"
 
