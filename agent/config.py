@@ -263,7 +263,7 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
     """Checks that need more than one key, and the typed result."""
     get: Mapping[str, Any] = merged
     if not get["server.enabled"]:
-        raise ConfigError("Must specify either server, client or dev mode for the agent: set server.enabled = true")
+        raise ConfigError("Must specify either server, client or dev mode for the agent. Set server.enabled = true")
     bind = {
         service: HostPort(host=get[f"addresses.{service}"] or get["bind_addr"], port=get[f"ports.{service}"])
         for service in SERVICES
