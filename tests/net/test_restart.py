@@ -25,6 +25,7 @@ async def test_a_node_that_was_killed_finds_back_without_being_told(tmp_path: Pa
         where = pool["a"].address
         pool.kill("a")
         await until(lambda: pool.all_see(a="failed"))
+        assert f"clock: {clock - 1}" in snapshot.read_text().splitlines()
         back = await pool.start(dataclasses.replace(a, bind_port=where.port))
         with back.subscribe() as events:
             await until(pool.converged)

@@ -55,7 +55,7 @@ def test_some_at_a_time_are_tried_until_one_answers() -> None:
 
 
 def test_everybody_is_tried_once_where_it_was_last_in_an_order_by_chance() -> None:
-    desk = SerfDesk(swim=dataclasses.replace(LAN, join_parallel_max=20))
+    desk = SerfDesk(swim=dataclasses.replace(LAN, join_parallel_max=50))
     alive = {f"m{number:02}": address(10 + number) for number in range(20)}
     failed = dict.fromkeys(alive, address(99))
     desk.serf.rejoin(0.0, {**alive, "me": address(98)}, failed)
