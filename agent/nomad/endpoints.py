@@ -1,7 +1,7 @@
 """Endpoints: the methods that the RPC port serves."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 import trio
@@ -9,7 +9,8 @@ import trio
 from moot.agent.nomad.errors import Refused
 from moot.agent.nomad.framing import EMPTY
 from moot.agent.nomad.pool import PoolSource, alive_servers
-from moot.agent.nomad.registry import STATUSES, NodeRegistry
+from moot.agent.nomad.registry import NOT_FOUND, STATUSES, NodeRegistry
+from moot.agent.nomad.servers import SERVERS_MAX
 from moot.agent.nomad.structures import (
     Granted,
     Options,
@@ -32,6 +33,8 @@ LEADER_WAIT: Final = 5.0
 """Seconds that a call waits for a leader before it says that there is none."""
 LEADER_POLL: Final = 0.1
 NO_LEADER: Final = "No cluster leader"
+SECRETS_MAX: Final = 16
+"""Of nodes that registered on one connection; there is one, mostly."""
 
 
 class Forwarder(Protocol):
@@ -50,6 +53,14 @@ class Caller:
     """`ip:port` of the other end."""
     ttl: float = 0.0
     """The longest time to live that a node was given on it, in seconds; it may be silent for that long."""
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    """By id, what nodes that registered on it showed."""
+
+    def knows(self, node_id: str, secret: str) -> None:
+        """A node registered."""
+        if len(self.secrets) >= SECRETS_MAX:
+            del self.secrets[next(iter(self.secrets))]
+        self.secrets[node_id] = secret
 
 
 Handler: TypeAlias = Callable[[Fields, Options, Caller], Awaitable[bytes]]
@@ -124,7 +135,8 @@ class Endpoints:
             self._members = b""
             self._view = PoolView(members, identity)
             alive = alive_servers(members, identity)
-            self._servers = [(it.told, it.datacenter) for it in alive if it.region == identity.region]
+            home = [(it.told, it.datacenter) for it in alive if it.region == identity.region]
+            self._servers = home[:SERVERS_MAX]
         return self._view
 
     # ---- what does not depend on the region
@@ -179,13 +191,22 @@ class Endpoints:
         facts = decode_register(fields)
         if facts.status not in STATUSES:
             raise Refused("invalid status for node")
-        return self._granted(self._registry.register(self._clock(), facts), caller)
+        ttl = self._registry.register(self._clock(), facts)
+        caller.knows(facts.node_id, facts.secret)
+        return self._granted(ttl, caller)
 
     async def _update_status(self, fields: Fields, options: Options, caller: Caller) -> bytes:
+        """A heartbeat shows the node's secret, or comes on the connection on which the node registered.
+
+        Nomad's clients did not show it for long. They register again when the node is not found.
+        """
         beat = decode_beat(fields)
         if beat.status not in STATUSES:
             raise Refused("invalid status for node")
-        return self._granted(self._registry.beat(self._clock(), beat.node_id, beat.secret, beat.status), caller)
+        secret = beat.secret or caller.secrets.get(beat.node_id)
+        if not secret:
+            raise Refused(NOT_FOUND)
+        return self._granted(self._registry.beat(self._clock(), beat.node_id, secret, beat.status), caller)
 
     def _granted(self, ttl: float, caller: Caller) -> bytes:
         caller.ttl = max(caller.ttl, ttl)

@@ -1,11 +1,12 @@
 """NomadRpcServer: listens on the RPC port (4647). It shares the loop with the gossip engine, so whatever a client
 does costs bounded memory and never holds the loop.
 
-Of the modes that the first byte of a connection asks for, RPC and TLS are served. There is no Raft here, no
-multiplexing and no streaming RPC: such connections are closed, as are those without TLS where it is required.
+Of the modes that the first byte of a connection asks for, RPC is served, alone or multiplexed, and TLS. There is no
+Raft here and no streaming RPC: such connections are closed, as are those without TLS where it is required.
 """
 
 import contextlib
+import math
 import resource
 import socket
 import ssl
@@ -21,6 +22,7 @@ from moot.agent.logs import Log
 from moot.agent.nomad.endpoints import LEADER_WAIT, Caller, Endpoints, Forwarder
 from moot.agent.nomad.errors import Refused
 from moot.agent.nomad.framing import ERROR_CHARS_MAX, FrameReader, Head, Mode, encode_answer
+from moot.agent.nomad.multiplex import Multiplexed
 from moot.agent.nomad.pool import PoolSource
 from moot.agent.nomad.registry import DOWN, NodeEntry, NodeRegistry, RegistrySettings
 from moot.gossip.errors import WireError
@@ -53,6 +55,8 @@ class RpcLimits:
     """How long a client may refuse to read an answer."""
     requests_per_second_max: float = 100.0
     """Of one connection, over a second; what comes faster waits."""
+    streams_max: int = 64
+    """Of one multiplexed connection at a time."""
 
 
 class NomadRpcServer:
@@ -194,17 +198,41 @@ class NomadRpcServer:
                 mode = await _read_mode(secured)
             elif context is not None and not self.tls_optional:
                 raise WireError("mode", "a connection without TLS, which is required here")
-        if mode is None:
-            return
-        if mode != Mode.RPC:
-            raise WireError("mode", f"mode {_mode_name(mode)} is not served")
-        await self._converse(secured, caller)
+        pace = _Pace(self._limits.requests_per_second_max)
+        match mode:
+            case None:
+                return
+            case Mode.RPC:
+                await self._converse(secured, caller, pace, self._limits.idle_timeout)
+            case Mode.MULTIPLEX | Mode.MULTIPLEX_V2:
+                await self._serve_streams(secured, caller, pace, has_modes=mode == Mode.MULTIPLEX_V2)
+            case _:
+                raise WireError("mode", f"mode {_mode_name(mode)} is not served")
 
-    async def _converse(self, stream: trio.abc.Stream, caller: Caller) -> None:
+    async def _serve_streams(
+        self, stream: trio.abc.Stream, caller: Caller, pace: "_Pace", *, has_modes: bool
+    ) -> None:
+        """Each stream is a conversation of its own; with `has_modes` it begins with a mode byte."""
+        limits = self._limits
+
+        async def serve(one: trio.abc.Stream) -> None:
+            if has_modes and (mode := await _read_mode(one)) != Mode.RPC:
+                self._log.debug("stream closed", client=caller.about, mode="" if mode is None else _mode_name(mode))
+                return
+            await self._converse(one, caller, pace, math.inf)  # the connection as a whole may not be idle
+
+        await Multiplexed(
+            stream,
+            serve,
+            streams_max=limits.streams_max,
+            idle_timeout=limits.idle_timeout,
+            send_timeout=limits.send_timeout,
+        ).run()
+
+    async def _converse(self, stream: trio.abc.Stream, caller: Caller, pace: "_Pace", idle_timeout: float) -> None:
         """Answer calls one after another until the client hangs up."""
         reader = FrameReader()
-        pace = _Pace(self._limits.requests_per_second_max)
-        while (found := await self._read(stream, reader, caller)) is not None:
+        while (found := await self._read(stream, reader, idle_timeout + caller.ttl)) is not None:
             await pace.keep()
             head, body = found
             answer = await self._answer(head, body, caller)
@@ -217,12 +245,14 @@ class NomadRpcServer:
         except Refused as refusal:
             return encode_answer(head, error=str(refusal))
 
-    async def _read(self, stream: trio.abc.Stream, reader: FrameReader, caller: Caller) -> tuple[Head, bytes] | None:
-        """The next request, None when the client hung up. Raises WireError, TooSlowError, BrokenResourceError."""
+    async def _read(self, stream: trio.abc.Stream, reader: FrameReader, patience: float) -> tuple[Head, bytes] | None:
+        """The next request, None when the client hung up. It must begin within `patience` seconds.
+
+        Raises WireError, TooSlowError, BrokenResourceError.
+        """
         limits = self._limits
         begun = reader.begun
-        patience = limits.request_timeout if begun else limits.idle_timeout + caller.ttl
-        with trio.fail_after(patience) as scope:
+        with trio.fail_after(limits.request_timeout if begun else patience) as scope:
             while (found := reader.take()) is None:
                 data = await stream.receive_some(RECEIVE_BYTES)
                 if not data:

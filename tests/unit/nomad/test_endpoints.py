@@ -5,7 +5,7 @@ from random import Random
 import pytest
 import trio
 
-from moot.agent.nomad.endpoints import Caller, Endpoints
+from moot.agent.nomad.endpoints import SECRETS_MAX, Caller, Endpoints
 from moot.agent.nomad.errors import Refused
 from moot.agent.nomad.framing import EMPTY
 from moot.agent.nomad.registry import DOWN, READY, NodeRegistry, RegistrySettings
@@ -163,6 +163,23 @@ async def test_a_heartbeat_is_for_nodes_that_are_registered_here() -> None:
         await bench.call("Node.UpdateStatus", beat)
     await bench.call("Node.Register", encode_register(FACTS, "global", "127.0.0.9:4646"))
     assert decode_granted(await bench.call("Node.UpdateStatus", beat)).ttl >= 10.0
+
+
+async def test_a_heartbeat_without_the_secret_counts_where_the_node_registered_and_nowhere_else() -> None:
+    bench = Bench()
+    silent = encode_beat(Beat(ID, "", READY), "global")
+    await bench.call("Node.Register", encode_register(FACTS, "global", "127.0.0.9:4646"))
+    assert decode_granted(await bench.call("Node.UpdateStatus", silent)).ttl >= 10.0
+    with pytest.raises(Refused, match=r"^node not found$"):
+        await bench.endpoints.answer("Node.UpdateStatus", silent, Caller("127.0.0.7:1"))
+
+
+async def test_of_a_connection_only_so_many_secrets_are_kept() -> None:
+    caller = Caller("127.0.0.7:1")
+    for n in range(1000):
+        caller.knows(f"id-{n}", "s")
+    assert len(caller.secrets) == SECRETS_MAX
+    assert "id-999" in caller.secrets
 
 
 @pytest.mark.parametrize("status", ["", "happy"])
