@@ -21,7 +21,7 @@ from moot.http.counters import HttpCounters
 from moot.http.exchange import VARY, Application
 from moot.http.faults import FaultReports
 
-BACKLOG = 256
+BACKLOG = 1024
 SHED_AT_ONCE = 16
 """How many connections make room when one place is needed: looking for them costs as much as a request."""
 REPEAT_AFTER = 60.0
