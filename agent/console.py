@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from moot.agent import text
+from moot.http.acl import DENIED, NOT_FOUND
 from moot.http.client import ApiClient, ApiError
 from moot.http.client_tls import ClientTls
 
@@ -37,6 +38,7 @@ TLS_FIELDS = dict(
         strict=True,
     )
 )
+TOKEN_HINT = ". Hint: the agent asks for a token; give one that has the right in MOOT_TOKEN"
 COLOURS = {"alive": "green", "leaving": "yellow", "left": "bright_black", "failed": "red"}
 
 Member = dict[str, Any]
@@ -87,13 +89,19 @@ def connected(address: str, timeout: float = 40.0) -> Iterator[ApiClient]:
     `timeout` in seconds: longer than the stream timeout of the WAN profile, which bounds a join.
     """
     try:
-        client = ApiClient(address, token=os.environ.get("NOMAD_TOKEN", ""), timeout=timeout, tls=tls_given())
+        client = ApiClient(address, token=token_given(), timeout=timeout, tls=tls_given())
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--address") from None
     try:
         yield client
     except ApiError as error:
-        raise click.ClickException(text.printable(str(error))) from None
+        hint = TOKEN_HINT if error.status == 403 and error.body in (DENIED, NOT_FOUND) else ""
+        raise click.ClickException(text.printable(f"{error}{hint}")) from None
+
+
+def token_given() -> str:
+    """The token for the HTTP API, from the environment."""
+    return os.environ.get("MOOT_TOKEN") or os.environ.get("NOMAD_TOKEN", "")
 
 
 def members_of(client: ApiClient) -> tuple[dict[str, Any], list[Member]]:

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from moot.agent import text
-from moot.agent.console import DEFAULT_ADDRESS, tls_given
+from moot.agent.console import DEFAULT_ADDRESS, tls_given, token_given
 from moot.gossip.errors import ConfigError
 from moot.http.client import ApiClient, ApiError
 
@@ -37,7 +37,9 @@ def complete_member(ctx: click.Context, _param: click.Parameter, incomplete: str
     """Names of members for the shell; none when no agent answers quickly."""
     address = ctx.params.get("address") or os.environ.get("MOOT_ADDR") or os.environ.get("NOMAD_ADDR")
     with contextlib.suppress(ApiError, ConfigError, ValueError):
-        client = ApiClient(address or DEFAULT_ADDRESS, timeout=COMPLETION_TIMEOUT, tls=tls_given(ctx))
+        client = ApiClient(
+            address or DEFAULT_ADDRESS, token=token_given(), timeout=COMPLETION_TIMEOUT, tls=tls_given(ctx)
+        )
         members = client.members()["Members"]
         return [
             CompletionItem(member["Name"], help=member["Status"])
