@@ -10,7 +10,6 @@ import math
 import resource
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -53,8 +52,8 @@ class RpcLimits:
     """From the first byte of a request to its last."""
     send_timeout: float = 10.0
     """How long a client may refuse to read an answer."""
-    requests_per_second_max: float = 100.0
-    """Of one connection, over a second; what comes faster waits."""
+    requests_per_second_max: float = 200.0
+    """Of all connections from one IP, over a second; what comes faster waits."""
     streams_max: int = 64
     """Of one multiplexed connection at a time."""
 
@@ -94,7 +93,7 @@ class NomadRpcServer:
         self._scope = trio.CancelScope()
         self._finished = trio.Event()
         self._serving = False
-        self._per_client: Counter[str] = Counter()
+        self._sources: dict[str, _Source] = {}
         self._turned_away_count = 0
         self._told_at = -REPEAT_AFTER
         self.open_count = 0
@@ -162,14 +161,16 @@ class NomadRpcServer:
             return
         ip = name[0].partition("%")[0]
         about = str(Address.parse(ip, name[1]))
+        source = self._sources.get(ip) or _Source(self._limits.requests_per_second_max)
         per_client = self._limits.connections_per_client_max
-        if self.open_count >= self._connections_max or (per_client and self._per_client[ip] >= per_client):
+        if self.open_count >= self._connections_max or (per_client and source.open_count >= per_client):
             self._turn_away(about, "too many connections")
             return
+        self._sources[ip] = source
         self.open_count += 1
-        self._per_client[ip] += 1
+        source.open_count += 1
         try:
-            await self._serve_one(stream, Caller(about))
+            await self._serve_one(stream, Caller(about), source)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
             self._log.debug("connection ended", client=about, reason=type(error).__name__)
         except WireError as error:
@@ -178,11 +179,11 @@ class NomadRpcServer:
             self._faults.tell(f"RPC connection {about}", error, trio.current_time())
         finally:
             self.open_count -= 1
-            self._per_client[ip] -= 1
-            if not self._per_client[ip]:
-                del self._per_client[ip]
+            source.open_count -= 1
+            if not source.open_count:
+                del self._sources[ip]
 
-    async def _serve_one(self, stream: trio.SocketStream, caller: Caller) -> None:
+    async def _serve_one(self, stream: trio.SocketStream, caller: Caller, source: "_Source") -> None:
         """Raises WireError for what is not served, TooSlowError, BrokenResourceError."""
         context = self.tls
         secured: trio.abc.Stream = stream
@@ -198,19 +199,18 @@ class NomadRpcServer:
                 mode = await _read_mode(secured)
             elif context is not None and not self.tls_optional:
                 raise WireError("mode", "a connection without TLS, which is required here")
-        pace = _Pace(self._limits.requests_per_second_max)
         match mode:
             case None:
                 return
             case Mode.RPC:
-                await self._converse(secured, caller, pace, self._limits.idle_timeout)
+                await self._converse(secured, caller, source, self._limits.idle_timeout)
             case Mode.MULTIPLEX | Mode.MULTIPLEX_V2:
-                await self._serve_streams(secured, caller, pace, has_modes=mode == Mode.MULTIPLEX_V2)
+                await self._serve_streams(secured, caller, source, has_modes=mode == Mode.MULTIPLEX_V2)
             case _:
                 raise WireError("mode", f"mode {_mode_name(mode)} is not served")
 
     async def _serve_streams(
-        self, stream: trio.abc.Stream, caller: Caller, pace: "_Pace", *, has_modes: bool
+        self, stream: trio.abc.Stream, caller: Caller, source: "_Source", *, has_modes: bool
     ) -> None:
         """Each stream is a conversation of its own; with `has_modes` it begins with a mode byte."""
         limits = self._limits
@@ -219,7 +219,7 @@ class NomadRpcServer:
             if has_modes and (mode := await _read_mode(one)) != Mode.RPC:
                 self._log.debug("stream closed", client=caller.about, mode="" if mode is None else _mode_name(mode))
                 return
-            await self._converse(one, caller, pace, math.inf)  # the connection as a whole may not be idle
+            await self._converse(one, caller, source, math.inf)  # the connection as a whole may not be idle
 
         await Multiplexed(
             stream,
@@ -229,11 +229,13 @@ class NomadRpcServer:
             send_timeout=limits.send_timeout,
         ).run()
 
-    async def _converse(self, stream: trio.abc.Stream, caller: Caller, pace: "_Pace", idle_timeout: float) -> None:
+    async def _converse(
+        self, stream: trio.abc.Stream, caller: Caller, source: "_Source", idle_timeout: float
+    ) -> None:
         """Answer calls one after another until the client hangs up."""
         reader = FrameReader()
         while (found := await self._read(stream, reader, idle_timeout + caller.ttl)) is not None:
-            await pace.keep()
+            await source.keep_pace()
             head, body = found
             answer = await self._answer(head, body, caller)
             with trio.fail_after(self._limits.send_timeout):
@@ -274,15 +276,16 @@ class NomadRpcServer:
             )
 
 
-class _Pace:
-    """Slows down a connection that asks too often; up to a second's worth of calls may come at once."""
+class _Source:
+    """One IP. Slows down who asks too often from there; up to a second's worth of calls may come at once."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
         self._budget = per_second
+        self.open_count = 0
         self._at = trio.current_time()
 
-    async def keep(self) -> None:
+    async def keep_pace(self) -> None:
         """Wait for the turn of one more call."""
         now = trio.current_time()
         self._budget = min(self._per_second, self._budget + (now - self._at) * self._per_second)

@@ -1,5 +1,6 @@
 """Endpoints: what each method answers, and Go's words for what there is not."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -198,6 +199,16 @@ async def test_nodes_are_listed_with_how_long_ago_they_were_heard_of() -> None:
     bench.now += 20.0
     (entry,) = decode_nodes(await bench.call("Node.List"))
     assert entry.status == DOWN
+
+
+async def test_a_long_list_of_nodes_is_not_made_anew_for_each_who_asks() -> None:
+    bench = Bench()
+    for n in range(2000):
+        bench.registry.register(bench.now, replace(FACTS, node_id=f"id-{n}"))
+    first = await bench.call("Node.List")
+    assert await bench.call("Node.List") is first
+    bench.now += 10.0
+    assert await bench.call("Node.List") is not first
 
 
 async def test_a_node_that_moved_is_released_with_its_secret() -> None:
