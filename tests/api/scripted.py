@@ -103,7 +103,7 @@ class ScriptedBackend:
         if self.client is not None:
             blocks["client"] = {
                 "heartbeat_ttl": "17.79568937s",
-                "known_servers": ",".join(self.client.addresses),
+                "known_servers": ",".join(self.client.known_servers()),
                 "last_heartbeat": "10.107423052s",
                 "node_id": self.nomad.node_id,
                 "num_allocations": "0",
