@@ -309,15 +309,13 @@ class Connection:
         self._within(math.inf, Phase.WORKING)
 
     async def _watch_client(self, scope: trio.CancelScope) -> None:
-        """End a stream when its client hangs up. One that has sent its next request already is not watched."""
-        try:
-            data = await self._stream.receive_some(RECEIVE_BYTES)
-        except trio.BrokenResourceError:
-            data = b""
-        if data:
-            self._h11.receive_data(bytes(data))
-        else:
-            scope.cancel()
+        """End a stream when its client hangs up. Requests that it sends meanwhile wait, up to `RECEIVE_BYTES`."""
+        room = RECEIVE_BYTES
+        with contextlib.suppress(trio.BrokenResourceError):
+            while room > 0 and (data := await self._stream.receive_some(room)):
+                room -= len(data)
+                self._h11.receive_data(bytes(data))
+        scope.cancel()
 
     async def _refuse(self, status: int, text: str) -> None:
         """Tell the client what it did wrong, unless an answer has begun already, and end the connection."""

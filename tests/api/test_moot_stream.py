@@ -1,5 +1,6 @@
 """Streamed answers: pieces arrive when they are sent, clients that go away or dawdle end them, so does the server."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -117,6 +118,20 @@ async def test_a_client_that_hangs_up_ends_the_stream_at_once(end: str) -> None:
         await (stream.aclose() if end == "close" else stream.send_eof())
         await application.over()
         assert (application.begun, application.ended, len(live.server.streams)) == (1, 1, 0)
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("behind", [POST + b"GET", b"x" * 200_000])
+async def test_a_client_that_sent_more_meanwhile_is_still_watched(behind: bytes) -> None:
+    application = Streaming(for_ever)
+    async with serving(application) as live:
+        stream = await live.connect()
+        await stream.send_all(POST)
+        await read_until(stream, b"here\n")
+        with contextlib.suppress(trio.BrokenResourceError):  # that was too much
+            await stream.send_all(behind)
+            await stream.send_eof()
+        await application.over()
         await stream.aclose()
 
 
