@@ -60,6 +60,8 @@ class MonitorApi:
         wish = read_wish(call)
         call.require(Right.AGENT_READ)
         refuse_other_agents(self._backend, call)
+        if call.request.method == "HEAD":
+            return Reply(b"{}", PLAIN if wish.plain else JSON)
         tail = Tail(as_json=wish.as_json)
         unfollow = self._backend.nomad.follow_log(
             tail.offer, level=wish.level, as_json=wish.as_json, located=wish.located

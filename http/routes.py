@@ -34,7 +34,7 @@ from moot.http.schema import encode
 READ = frozenset({"GET"})
 WRITE = frozenset({"PUT", "POST"})
 ANY = frozenset({"ANY"})
-"""Whatever the method."""
+"""Whatever the method, but for CONNECT: to grant that would be to become a tunnel."""
 
 GO_DURATION = re.compile(r"[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)")
 TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -158,7 +158,7 @@ class Router:
         is_server = backend.identity.is_server
         if route.role is Role.SERVER_FIRST and not is_server:
             raise HttpError(400, "Server only endpoint")
-        if request.method not in route.methods and route.methods is not ANY:
+        if request.method not in route.methods and (route.methods is not ANY or request.method == "CONNECT"):
             raise HttpError(405, "Invalid method")
         if (route.role is Role.SERVER and not is_server) or (route.role is Role.CLIENT and backend.client is None):
             raise HttpError(501, "Invalid method")
