@@ -310,7 +310,7 @@ def test_the_limits_are_those_in_the_code() -> None:
     limits, text = Limits(), HTTP.read_text()
     for words in (
         f"| {limits.connections_max}, and {limits.connections_per_client_max} from one IP |",
-        f"| queries at a time | {limits.streams_max} |",
+        f"| queries and followers of the log at a time | {limits.streams_max} |",
         f"| headers of a request | {limits.header_bytes_max // 1024} KiB (",
         f"| body of a request | {limits.body_bytes_max // 1024 // 1024} MiB |",
         f"| first byte to end of headers | {limits.header_timeout:g} s |",
