@@ -14,8 +14,6 @@ from typing import Any
 
 import trio
 
-from tests.conftest import require_tool
-
 QUIET = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"),
     *("--no-first-run", "--no-default-browser-check", "--disable-default-apps", "--disable-extensions"),
@@ -84,9 +82,8 @@ class Chromium:
 
 
 @asynccontextmanager
-async def chromium(names: Mapping[str, str]) -> AsyncIterator[Chromium]:
+async def chromium(binary: str, names: Mapping[str, str]) -> AsyncIterator[Chromium]:
     """A browser that knows these host names, with their IPs, and no others. Its process is ended with the block."""
-    binary = require_tool("chromium", "Debian's package chromium")
     rules = [f"MAP {name} {ip}" for name, ip in names.items()]
     resolver = ",".join([*rules, "MAP * ~NOTFOUND", "EXCLUDE 127.*", "EXCLUDE localhost"])
     with tempfile.TemporaryDirectory(prefix="moot-chromium-", ignore_cleanup_errors=True) as folder:

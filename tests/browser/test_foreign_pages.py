@@ -117,6 +117,10 @@ class Relay:
         await trio.serve_listeners(self._carry, listeners)
 
     async def _carry(self, outside: trio.SocketStream) -> None:
+        try:
+            first = await outside.receive_some(65_536)  # browsers connect before they have anything to ask
+        except trio.BrokenResourceError:
+            return
         rebound = self.rebound
         host, _, port = (self._agent if rebound else self._page).url.removeprefix("http://").rpartition(":")
         async with await trio.open_tcp_stream(host, int(port)) as inside, trio.open_nursery() as nursery:
@@ -129,12 +133,13 @@ class Relay:
                             break  # one answer, so that the browser connects anew after the rebinding
                 nursery.cancel_scope.cancel()
 
+            await inside.send_all(first)
             nursery.start_soon(pump, outside, inside)
             nursery.start_soon(pump, inside, outside)
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
+async def world(binary: str) -> AsyncIterator[World]:
     members = [made("s1.global", "127.0.0.2", server_tags()), made(SECRET, "127.0.0.3", server_tags())]
     backend = ScriptedBackend(identity("s1"), members)
     api = KnownHosts(build_api(backend, counters=HttpCounters()))
@@ -144,7 +149,7 @@ async def world() -> AsyncIterator[World]:
         neighbour = await start(nursery, AGENT, any_page)
         relay = Relay(elsewhere, agent)
         await nursery.start(relay.serve)
-        async with chromium({EVIL: RELAY}) as browser:
+        async with chromium(binary, {EVIL: RELAY}) as browser:
             yield World(agent, elsewhere, neighbour, backend, browser, relay)
         nursery.cancel_scope.cancel()
 
@@ -166,8 +171,8 @@ foreign = pytest.mark.parametrize("page", [page_elsewhere, page_on_another_port,
 
 
 @foreign
-async def test_a_foreign_page_reads_nothing(page: Callable[[World], str]) -> None:
-    async with world() as it:
+async def test_a_foreign_page_reads_nothing(browser_binary: str, page: Callable[[World], str]) -> None:
+    async with world(browser_binary) as it:
         await it.browser.open(page(it))
         for path in READS:
             url = json.dumps(it.agent.url + path)
@@ -196,8 +201,8 @@ async def test_a_foreign_page_reads_nothing(page: Callable[[World], str]) -> Non
 
 @foreign
 @pytest.mark.parametrize("path", CHANGES)
-async def test_a_foreign_page_changes_nothing(page: Callable[[World], str], path: str) -> None:
-    async with world() as it:
+async def test_a_foreign_page_changes_nothing(browser_binary: str, page: Callable[[World], str], path: str) -> None:
+    async with world(browser_binary) as it:
         await it.browser.open(page(it))
         url = json.dumps(it.agent.url + path)
         for options in ("{}", "{mode: 'no-cors', body: 'x'}", "{credentials: 'include'}"):
@@ -226,8 +231,8 @@ async def test_a_foreign_page_changes_nothing(page: Callable[[World], str], path
         assert it.agent.statuses("GET", path) == {405}
 
 
-async def test_a_page_that_points_its_name_at_the_agent_reads_and_changes_nothing() -> None:
-    async with world() as it:
+async def test_a_page_that_points_its_name_at_the_agent_reads_and_changes_nothing(browser_binary: str) -> None:
+    async with world(browser_binary) as it:
         await it.browser.open(f"http://{EVIL}:{it.relay.port}/")
         assert await it.browser.run("return document.getElementById('here').innerText") == "here"
         it.relay.rebound = True
@@ -241,8 +246,8 @@ async def test_a_page_that_points_its_name_at_the_agent_reads_and_changes_nothin
         await it.unharmed("return document.documentElement.innerText")
 
 
-async def test_the_agents_own_page_may_do_what_its_reader_may() -> None:
-    async with world() as it:
+async def test_the_agents_own_page_may_do_what_its_reader_may(browser_binary: str) -> None:
+    async with world(browser_binary) as it:
         await it.browser.open(f"{it.agent.url}/ui/")
         members = await it.browser.run(TRY + "return await tried('GET', '/v1/agent/members')")
         assert SECRET in members["text"]
@@ -251,8 +256,8 @@ async def test_the_agents_own_page_may_do_what_its_reader_may() -> None:
         assert it.backend.calls == [("join", "127.0.0.66")]
 
 
-async def test_a_tool_may_do_what_pages_may_not() -> None:
-    async with world() as it:
+async def test_a_tool_may_do_what_pages_may_not(browser_binary: str) -> None:
+    async with world(browser_binary) as it:
         api = ApiClient(it.agent.url)
         assert SECRET in {member["Name"] for member in (await trio.to_thread.run_sync(api.members))["Members"]}
         await trio.to_thread.run_sync(api.join, ["127.0.0.66"])

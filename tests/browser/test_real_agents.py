@@ -9,12 +9,12 @@ from tests.browser.test_foreign_pages import ELSEWHERE, TRY, any_page, start
 from tests.cli.running import launched, until
 
 
-async def test_a_page_can_neither_join_agents_nor_make_a_failed_one_leave() -> None:
+async def test_a_page_can_neither_join_agents_nor_make_a_failed_one_leave(browser_binary: str) -> None:
     with (
         launched("--node", "one", "--profile", "local") as one,
         launched("--node", "two", "--profile", "local") as two,
     ):
-        async with trio.open_nursery() as nursery, chromium({}) as browser:
+        async with trio.open_nursery() as nursery, chromium(browser_binary, {}) as browser:
             page = await start(nursery, ELSEWHERE, any_page)
             await browser.open(page.url)
 

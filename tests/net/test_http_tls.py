@@ -482,7 +482,12 @@ def test_files_that_our_client_cannot_use_are_named(tls: ClientTls, words: str) 
     assert str(caught.value).startswith(words)
 
 
-async def test_openssl_is_content(tmp_path: Path) -> None:
+@pytest.fixture
+def openssl() -> str:
+    return require_tool("openssl", "Debian's package openssl")
+
+
+async def test_openssl_is_content(tmp_path: Path, openssl: str) -> None:
     async with serving(tmp_path) as live:
         live.use(live.authority.issue("server", ips=[HOST]), verify=True)
         member = live.authority.issue("member")
