@@ -53,11 +53,13 @@ class Trial:
         self.pool.run_for(0.3)
 
     def end(self) -> None:
-        """Everything is mended; who is down is started again."""
+        """Everything is mended; who is down is started again, who reached nobody tries again, as agents do."""
         self.pool.heal()
         for name in self.pool.names:
             if name not in self.pool.hosts:
                 self.pool.start(name, ["n0"])
+            elif len(self.pool.view(name)) == 1:
+                self.pool.join(name, ["n0"])
 
     def _crash(self, who: str, _: str) -> None:
         if who != "n0" and who in self.pool.hosts:
