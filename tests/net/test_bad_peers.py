@@ -39,6 +39,10 @@ STALL = 3 * FAST_SWIM.stream_timeout + 5
 """By then a node must have given up on whoever stalls."""
 
 
+def unheard(event: StreamRefused) -> None:
+    """For streams that are not asked what they refuse."""
+
+
 @asynccontextmanager
 async def victim(*keys: bytes) -> AsyncIterator[Node]:
     """A node, and at the end the proof that it still serves: a ping, a stream ping and a join."""
@@ -186,7 +190,7 @@ async def test_who_trickles_is_cut_off_as_one_who_says_nothing() -> None:
 async def test_who_asks_and_does_not_read_is_cut_off() -> None:
     counters = Counters()
     transport = Transport.bind("127.41.0.1", 0, counters)
-    streams = Streams(transport, wire=WIRE, keyring=None, timeout=0.2, counters=counters, tell=[].append)
+    streams = Streams(transport, wire=WIRE, keyring=None, timeout=0.2, counters=counters, tell=unheard)
     flood = User(b"", bytes(16 * 1024 * 1024))
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -292,7 +296,7 @@ async def serve_once(streams: Streams, transport: Transport, data: bytes, answer
 
 def make_streams(counters: Counters) -> tuple[Streams, Transport]:
     transport = Transport.bind("127.41.0.1", 0, counters)
-    streams = Streams(transport, wire=WIRE, keyring=None, timeout=PATIENCE, counters=counters, tell=[].append)
+    streams = Streams(transport, wire=WIRE, keyring=None, timeout=PATIENCE, counters=counters, tell=unheard)
     return streams, transport
 
 
