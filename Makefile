@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 # the suite's live tests wait far more than they compute, so more workers than cores pay
-TEST_JOBS ?= 4
+TEST_JOBS ?= 6
 
 .PHONY: demo test lint env lock clean
 
@@ -28,7 +28,7 @@ demo: env
 	$(BIN)/moot demo
 
 test: env
-	$(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
 lint: env
 	$(BIN)/ruff check .
