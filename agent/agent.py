@@ -18,7 +18,7 @@ from moot import __version__
 from moot.agent.backend import AgentBackend
 from moot.agent.config import NOMAD_TAGS, HostPort, Settings
 from moot.agent.event_log import EventLog
-from moot.agent.identity import advertised_address, node_id, node_settings, overruled_key, reloaded_tags
+from moot.agent.identity import advertised_address, http_names, node_id, node_settings, overruled_key, reloaded_tags
 from moot.agent.join_hints import hint, hints
 from moot.agent.logs import Logs
 from moot.agent.nomad_backend import NomadBackend
@@ -31,6 +31,7 @@ from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
 from moot.http.api import build_api
 from moot.http.counters import HttpCounters
+from moot.http.hosts import KnownHosts
 from moot.http.metrics import Metrics
 from moot.http.server import HttpServer
 
@@ -41,7 +42,7 @@ RETRY_FIRST = 1.0
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
 RELOADABLE = frozenset(
     {
-        *("log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags"),
+        *("log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags", "moot.http_hosts"),
         *("acl.enabled", "acl.tokens", "enable_debug", "telemetry.prometheus_metrics"),
     }
 )
@@ -78,7 +79,8 @@ class Agent:
         counters = HttpCounters()
         self.metrics = Metrics(nomad.figures, counters)
         api = build_api(self.backend, counters=counters, metrics=self.metrics)
-        self.server = HttpServer(api, report=self._report_fault, counters=counters)
+        self._hosts = KnownHosts(api, http_names(settings))
+        self.server = HttpServer(self._hosts, report=self._report_fault, counters=counters)
         self._pool = trio.CancelScope()
         self._in_pool = trio.Event()
         self._advised: set[str] = set()
@@ -361,11 +363,13 @@ class Agent:
                 held,
                 log_level=fresh.log_level,
                 response_headers=fresh.response_headers,
+                http_hosts=fresh.http_hosts,
                 handlers=fresh.handlers,
                 tags=fresh.tags,
                 api=fresh.api,
                 files=fresh.files,
             )
+            self._hosts.names = http_names(self.settings)
             self.backend.reload(self.settings)
             self._log.info("configuration reloaded", log_level=fresh.log_level)
 

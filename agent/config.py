@@ -82,6 +82,8 @@ class Settings:
     log_level: str
     log_json: bool
     response_headers: Mapping[str, str]
+    http_hosts: tuple[str, ...]
+    """Names besides its own that the HTTP API answers to, as patterns."""
     pool: Pool
     profile: str
     label: str
@@ -292,6 +294,7 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         log_level=get["log_level"],
         log_json=get["log_json"],
         response_headers=get["http_api_response_headers"],
+        http_hosts=tuple(get["moot.http_hosts"]),
         pool=cast(Pool, get["moot.pool"]),
         profile=profile,
         label=get["moot.label"],

@@ -164,7 +164,7 @@ def head(agent: RunningAgent) -> str:
     """Head of an answer, raw."""
     host, _, port = agent.started["http"].partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as stream:
-        stream.sendall(b"GET /v1/agent/members HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        stream.sendall(b"GET /v1/agent/members HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         return b"".join(iter(lambda: stream.recv(4096), b"")).decode().partition("\r\n\r\n")[0]
 
 
