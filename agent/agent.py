@@ -24,8 +24,10 @@ from moot.agent.logs import Logs
 from moot.agent.nomad_backend import NomadBackend
 from moot.agent.rpc.backend import NodeRpcBackend
 from moot.agent.rpc.log_ring import LogRing
+from moot.agent.schema import KEYS
 from moot.agent.services import LAST_WORDS, Services
 from moot.agent.text import printable, tag_text
+from moot.agent.tls import TlsContexts, build_contexts
 from moot.gossip.errors import CommandError, ConfigError, GossipError, NameTaken
 from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
@@ -44,6 +46,7 @@ RELOADABLE = frozenset(
     {
         *("log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags", "moot.http_hosts"),
         *("acl.enabled", "acl.tokens", "enable_debug", "telemetry.prometheus_metrics"),
+        *(key for key in KEYS if key.startswith("tls.")),
     }
 )
 """Keys that take effect without a restart."""
@@ -64,6 +67,7 @@ class Agent:
         self._reread = reread
         self._lifeline = lifeline
         self._log = logs.logger("agent")
+        self._tls = self._read_tls(settings)
         self._rpc_holder: socket.socket | None = None
         self.rpc = advertised_address(settings, "rpc", self._rpc_port())
         identifier = node_id(settings.data_dir)
@@ -80,7 +84,10 @@ class Agent:
         self.metrics = Metrics(nomad.figures, counters)
         api = build_api(self.backend, counters=counters, metrics=self.metrics)
         self._hosts = KnownHosts(api, http_names(settings))
-        self.server = HttpServer(self._hosts, report=self._report_fault, counters=counters)
+        self.server = HttpServer(
+            self._hosts, report=self._report_fault, refused=self._report_refused, counters=counters
+        )
+        self.server.tls = self._tls.http
         self._pool = trio.CancelScope()
         self._in_pool = trio.Event()
         self._advised: set[str] = set()
@@ -348,6 +355,7 @@ class Agent:
             self._say("Reloading configuration...")
             try:
                 fresh = self._reread()
+                tls = self._read_tls(fresh)
                 await self._change_tags(self.settings.tags, fresh.tags)
             except ConfigError as error:
                 self._log.error("configuration not reloaded, the old one stays", reason=error)
@@ -366,12 +374,24 @@ class Agent:
                 http_hosts=fresh.http_hosts,
                 handlers=fresh.handlers,
                 tags=fresh.tags,
+                tls=fresh.tls,
                 api=fresh.api,
                 files=fresh.files,
             )
             self._hosts.names = http_names(self.settings)
             self.backend.reload(self.settings)
+            self._tls = tls
+            self.server.tls = tls.http
+            self._warn_of_tls()
             self._log.info("configuration reloaded", log_level=fresh.log_level)
+
+    def _read_tls(self, settings: Settings) -> TlsContexts:
+        """Raises ConfigError."""
+        return build_contexts(settings.tls, region=settings.region)
+
+    def _warn_of_tls(self) -> None:
+        for warning in self._tls.warnings:
+            self._log.warn(warning)
 
     async def _change_tags(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
         """Announce what the settings say otherwise than before. Raises ConfigError when it is too much."""
@@ -389,6 +409,9 @@ class Agent:
         """A bug of ours in one request: the agent goes on, the log says all that helps to find it."""
         trace = "".join(traceback.format_exception(error))
         self.logs.logger("http").error("internal error", request=request, traceback=trace)
+
+    def _report_refused(self, client: str, reason: str) -> None:
+        self.logs.logger("http").warn("TLS handshake failed", client=client, reason=printable(reason))
 
     # what people see at start
 
@@ -437,6 +460,7 @@ class Agent:
                 self._log.info(f"{what} is kept", path=path)
         for warning in filter(None, [*self.settings.warnings(), self._overruled_key]):
             self._log.warn(warning)
+        self._warn_of_tls()
 
     def _say_started(self) -> None:
         """The line that says where the agent is; with JSON logs it is made for programs to read."""

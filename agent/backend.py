@@ -119,6 +119,12 @@ class AgentBackend:
                 retry_max=settings.retry_max,
                 retry_interval=settings.retry_interval,
                 version=__version__,
+                tls_http=settings.tls.http,
+                tls_rpc=settings.tls.rpc,
+                ca_file=settings.tls.ca_file,
+                cert_file=settings.tls.cert_file,
+                key_file=settings.tls.key_file,
+                verify_server_hostname=settings.tls.verify_server_hostname,
             )
         )
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 from moot.agent import checks, schema
 from moot.agent.handlers import Handler, parse_handler
 from moot.agent.schema import Layer
+from moot.agent.tls import TlsSettings
 from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
 from moot.http.acl import Acl, parse_tokens
@@ -106,6 +107,7 @@ class Settings:
     discover_interface: str
     api: ApiSettings
     """Of the HTTP API: tokens, debugging, Prometheus."""
+    tls: TlsSettings
     files: tuple[Path, ...]
     values: Mapping[str, schema.Value] = field(repr=False)
     """By dotted key, what files and flags made of it. The gossip key is in it."""
@@ -146,7 +148,7 @@ class Settings:
                 " `moot keygen` and give it to every agent: server.encrypt in a file of mode 0600, or MOOT_ENCRYPT"
             )
         http = self.bind["http"].host
-        if not ipaddress.ip_address(http).is_loopback and not self.api.acl.enabled:
+        if not ipaddress.ip_address(http).is_loopback and not (self.api.acl.enabled or self.tls.verify_https_client):
             found.append(
                 f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1, or"
                 " turn tokens on: acl.enabled, and `moot token`"
@@ -317,6 +319,7 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
             enable_debug=get["enable_debug"],
             prometheus_metrics=get["telemetry.prometheus_metrics"],
         ),
+        tls=_tls(get),
         files=files,
         values=merged,
     )
@@ -347,6 +350,11 @@ def _advertise(text: str, port: int) -> HostPort | None:
         return None
     host, told_port = checks.split_advertise(text)
     return HostPort(host=host, port=port if told_port is None else told_port)
+
+
+def _tls(get: Mapping[str, Any]) -> TlsSettings:
+    """Raises ConfigError for what does not go together; the files are not read."""
+    return TlsSettings(**{each.name: get[f"tls.{each.name}"] for each in dataclasses.fields(TlsSettings)})
 
 
 def _swim(profile: str, get: Mapping[str, Any]) -> SwimConfig:

@@ -1,4 +1,4 @@
-"""The HTTP port of a real agent: the names that it answers to."""
+"""The HTTP port of a real agent: the names that it answers to, and TLS."""
 
 import http.client
 import json
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from moot.http.client import ApiClient, ApiError
+from moot.http.client_tls import ClientTls
 from tests.cli.running import PATIENCE, RunningAgent, launched
+from tests.support.certificates import Authority, Pair
 
 pytestmark = pytest.mark.live
 
@@ -37,3 +40,59 @@ def test_an_agent_answers_only_to_its_own_names_and_to_those_that_are_listed(tmp
         agent.wait_for("configuration reloaded")
         assert status_for(agent, "evil.example") == 200
         assert status_for(agent, "a.wide.example") == 403
+
+
+def secured(file: Path, authority: Authority, pair: Pair, **more: object) -> None:
+    """Write a configuration with TLS for HTTP."""
+    block = {"http": True, "ca_file": authority.ca_file, "cert_file": pair.cert_file, "key_file": pair.key_file}
+    file.write_text(json.dumps({"tls": block | more}))
+
+
+def test_an_agent_speaks_tls_and_renews_its_certificate_on_a_hangup(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    file = tmp_path / "tls.json"
+    secured(file, authority, authority.issue("one", ips=["127.0.0.1"]))
+    with launched("--config", str(file)) as agent:
+
+        def client(by: Authority) -> ApiClient:
+            return ApiClient(f"https://{agent.started['http']}", timeout=PATIENCE, tls=ClientTls(ca_file=by.ca_file))
+
+        told = client(authority).self_()["config"]["TLSConfig"]
+        assert (told["EnableHTTP"], told["KeyFile"]) == (True, str(tmp_path / "one.key"))
+        with pytest.raises(ApiError, match="TLS"):
+            agent.client.self_()
+
+        file.write_text(json.dumps({"tls": {"http": True}}))
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("configuration not reloaded, the old one stays")
+        client(authority).self_()
+
+        secured(file, authority, other.issue("two", ips=["127.0.0.1"]))
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("configuration reloaded")
+        client(other).self_()
+        with pytest.raises(ApiError, match="not trusted"):
+            client(authority).self_()
+        agent.wait_for("TLS handshake failed")
+
+
+def test_mutual_tls_keeps_out_who_shows_no_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("one", ips=["127.0.0.1"])
+    file = tmp_path / "tls.json"
+    secured(file, authority, pair, verify_https_client=True)
+    with launched("--config", str(file)) as agent:
+        url = f"https://{agent.started['http']}"
+        shown = ClientTls(ca_file=authority.ca_file, cert_file=pair.cert_file, key_file=pair.key_file)
+        assert ApiClient(url, timeout=PATIENCE, tls=shown).self_()["config"]["TLSConfig"]["EnableHTTP"]
+        with pytest.raises(ApiError):
+            ApiClient(url, timeout=PATIENCE, tls=ClientTls(ca_file=authority.ca_file)).self_()
+
+
+def test_an_agent_does_not_start_with_files_for_tls_that_are_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "tls.json"
+    secured(file, Authority(tmp_path), Pair(str(tmp_path / "gone.pem"), str(tmp_path / "gone.key")))
+    with launched("--config", str(file), ready=False) as agent:
+        assert agent.process.wait(PATIENCE) == 1
+        assert "tls.cert_file" in agent.text()
+        assert "Traceback" not in agent.text()
