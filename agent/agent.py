@@ -14,13 +14,14 @@ from dataclasses import replace
 
 import trio
 
-from moot import __version__
 from moot.agent.backend import AgentBackend
-from moot.agent.config import NOMAD_TAGS, HostPort, Settings
+from moot.agent.config import NOMAD_TAGS, Settings
 from moot.agent.event_log import EventLog
+from moot.agent.greeting import start_facts
 from moot.agent.identity import advertised_address, http_names, node_id, node_settings, overruled_key, reloaded_tags
 from moot.agent.join_hints import hint, hints
 from moot.agent.logs import Logs
+from moot.agent.nomad.service import RpcService
 from moot.agent.nomad_backend import NomadBackend
 from moot.agent.rpc.backend import NodeRpcBackend
 from moot.agent.rpc.log_ring import LogRing
@@ -80,6 +81,12 @@ class Agent:
         self.backend = AgentBackend(
             self.node, settings, self.services, rpc=self.rpc, nomad=nomad, leave=self._leave_and_end
         )
+        self._rpc_service: RpcService | None = None
+        if settings.pool == "nomad":
+            told = self.backend.told_by_http
+            self._rpc_service = RpcService(settings.region, logs.logger, pool=self.backend, http_address=told)
+            self.backend.remote = self._rpc_service.remote
+            nomad.client_nodes = self._rpc_service.client_nodes
         counters = HttpCounters()
         self.metrics = Metrics(nomad.figures, counters)
         api = build_api(self.backend, counters=counters, metrics=self.metrics)
@@ -87,7 +94,7 @@ class Agent:
         self.server = HttpServer(
             self._hosts, report=self._report_fault, refused=self._report_refused, counters=counters
         )
-        self.server.tls = self._tls.http
+        self._secure()
         self._pool = trio.CancelScope()
         self._in_pool = trio.Event()
         self._advised: set[str] = set()
@@ -131,6 +138,8 @@ class Agent:
         """Stop the pool, then HTTP; handlers and log have their last events."""
         self._pool.cancel()
         await self.services.wind_up()
+        if self._rpc_service is not None:
+            await self._rpc_service.stop()
         await self.server.stop()
         if self._in_pool.is_set():
             with trio.move_on_after(LAST_WORDS):
@@ -141,9 +150,12 @@ class Agent:
     async def _start(self, nursery: trio.Nursery, events: trio.MemoryReceiveChannel[object]) -> None:
         try:
             await self.services.prepare(nursery)
+            await self._listen_rpc()
             await self._start_node(nursery)
             await self._listen()
             await nursery.start(self.server.serve)
+            if self._rpc_service is not None:
+                await self._rpc_service.serve(nursery)
             await self._serve_rpc(nursery)
             self._say_configuration()
             nursery.start_soon(self._write_events, events)
@@ -174,6 +186,16 @@ class Agent:
             except NameTaken as taken:
                 self._failure = NameTaken(f"{taken} with --node, or end the other")
                 self.end(1)
+
+    async def _listen_rpc(self) -> None:
+        if self._rpc_service is None:
+            return
+        wanted = self.settings.bind["rpc"]
+        try:
+            await self._rpc_service.listen(wanted.host, wanted.port, bound=self._rpc_holder)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigError(f"RPC cannot listen on {wanted}: {reason}; give another --rpc-port") from error
 
     async def _listen(self) -> None:
         wanted = self.settings.bind["http"]
@@ -228,7 +250,7 @@ class Agent:
             )
 
     def _rpc_port(self) -> int:
-        """The RPC port to announce. Nothing listens there yet; a free one is held so that nobody else gets it."""
+        """The RPC port to announce; a free one is held from now on, so that nobody else gets it."""
         wanted = self.settings.bind["rpc"]
         if wanted.port:
             return wanted.port
@@ -381,13 +403,19 @@ class Agent:
             self._hosts.names = http_names(self.settings)
             self.backend.reload(self.settings)
             self._tls = tls
-            self.server.tls = tls.http
+            self._secure()
             self._warn_of_tls()
             self._log.info("configuration reloaded", log_level=fresh.log_level)
 
     def _read_tls(self, settings: Settings) -> TlsContexts:
         """Raises ConfigError."""
         return build_contexts(settings.tls, region=settings.region)
+
+    def _secure(self) -> None:
+        self.server.tls = self._tls.http
+        if self._rpc_service is not None:
+            optional = self.settings.tls.rpc_upgrade_mode
+            self._rpc_service.secure(self._tls.rpc_server, self._tls.rpc_client, optional=optional)
 
     def _warn_of_tls(self) -> None:
         for warning in self._tls.warnings:
@@ -421,36 +449,9 @@ class Agent:
         else:
             self.logs.write(f"==> {text}")
 
-    def _facts(self) -> dict[str, str]:
-        settings = self.settings
-        http = self.backend.http[0]
-        rpc = HostPort(host=settings.bind["rpc"].host, port=settings.bind["rpc"].port or self.rpc.port)
-        ipc = self.services.rpc
-        optional = {
-            "Client RPC": f"{ipc}, {'with' if settings.ipc_auth else 'without'} a key" if ipc else "",
-            "Discovery": settings.discover,
-            "Event Handlers": str(len(settings.handlers) or ""),
-            "Keyring": str(self.node.settings.keyring_file or ""),
-            "Snapshot": str(self.node.settings.snapshot or ""),
-        }
-        facts = {
-            "Advertise Addrs": f"HTTP: {self.backend.http_told}; RPC: {self.rpc}; Serf: {self.node.address}",
-            "Bind Addrs": f"HTTP: {http}; RPC: {rpc} (not served); Serf: {self.node.bind_address}",
-            "Client": "false",
-            "Gossip": f"{settings.pool} pool, {settings.profile} profile, "
-            f"{'encrypted' if self.node.encrypted else 'not encrypted'}",
-            "Log Level": settings.log_level.upper(),
-            "Name": settings.gossip_name,
-            "Region (DC)": f"{settings.region} ({settings.datacenter})",
-            "Server": "true",
-            "Version": __version__,
-            **{title: value for title, value in optional.items() if value},
-        }
-        return dict(sorted(facts.items()))
-
     def _say_configuration(self) -> None:
         if not self.logs.as_json:
-            facts = self._facts()
+            facts = start_facts(self.settings, self.backend, self.node, self.services, self.rpc)
             width = max(map(len, facts)) + 4
             lines = [f"{title:>{width}}: {value}" for title, value in facts.items()]
             self.logs.write("\n".join(["==> moot agent configuration:", "", *lines, ""]))

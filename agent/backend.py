@@ -70,6 +70,10 @@ class AgentBackend:
         """HTTP listens at `bound`; `told` is where others find it."""
         self.http, self.http_told = bound, told
 
+    def told_by_http(self) -> str:
+        """`ip:port` at which others find HTTP, once it listens."""
+        return str(self.http_told)
+
     def reload(self, settings: Settings) -> None:
         """Take over what may change while the agent runs."""
         self._settings = settings

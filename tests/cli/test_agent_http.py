@@ -1,12 +1,17 @@
-"""The HTTP port of a real agent: the names that it answers to, and TLS."""
+"""The HTTP port of a real agent: the names that it answers to, TLS; and TLS of its RPC port."""
 
 import http.client
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
+from moot.agent.nomad.client import Dialer
+from moot.agent.nomad.errors import RpcError
+from moot.agent.tls import TlsSettings, build_contexts
 from moot.http.client import ApiClient, ApiError
 from moot.http.client_tls import ClientTls
 from tests.cli.running import PATIENCE, RunningAgent, launched
@@ -96,3 +101,29 @@ def test_an_agent_does_not_start_with_files_for_tls_that_are_not_there(tmp_path:
         assert agent.process.wait(PATIENCE) == 1
         assert "tls.cert_file" in agent.text()
         assert "Traceback" not in agent.text()
+
+
+def test_the_rpc_port_speaks_mutual_tls_and_in_upgrade_mode_plain_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("one", names=["server.global.nomad"])
+    file = tmp_path / "tls.json"
+    secured(file, authority, pair, http=False, rpc=True, verify_server_hostname=True)
+    settings = TlsSettings(
+        rpc=True,
+        ca_file=authority.ca_file,
+        cert_file=pair.cert_file,
+        key_file=pair.key_file,
+        verify_server_hostname=True,
+    )
+    plain, secure = Dialer("global"), Dialer("global")
+    secure.tls = build_contexts(settings).rpc_client
+    with launched("--config", str(file)) as agent:
+        trio.run(partial(secure.ping, agent.started["rpc"], within=PATIENCE))
+        with pytest.raises(RpcError):
+            trio.run(partial(plain.ping, agent.started["rpc"], within=PATIENCE))
+
+        secured(file, authority, pair, http=False, rpc=True, rpc_upgrade_mode=True)
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("configuration reloaded")
+        trio.run(partial(plain.ping, agent.started["rpc"], within=PATIENCE))
+        trio.run(partial(secure.ping, agent.started["rpc"], within=PATIENCE))
