@@ -14,23 +14,27 @@ from dataclasses import replace
 
 import trio
 
-from moot import __version__
 from moot.agent.backend import AgentBackend
-from moot.agent.config import NOMAD_TAGS, HostPort, Settings
+from moot.agent.config import NOMAD_TAGS, Settings
 from moot.agent.event_log import EventLog
-from moot.agent.identity import advertised_address, node_id, node_settings, overruled_key, reloaded_tags
+from moot.agent.greeting import start_facts
+from moot.agent.identity import advertised_address, http_names, node_id, node_settings, overruled_key, reloaded_tags
 from moot.agent.join_hints import hint, hints
 from moot.agent.logs import Logs
+from moot.agent.nomad.service import RpcService
 from moot.agent.nomad_backend import NomadBackend
 from moot.agent.rpc.backend import NodeRpcBackend
 from moot.agent.rpc.log_ring import LogRing
+from moot.agent.schema import KEYS
 from moot.agent.services import LAST_WORDS, Services
 from moot.agent.text import printable, tag_text
+from moot.agent.tls import TlsContexts, build_contexts
 from moot.gossip.errors import CommandError, ConfigError, GossipError, NameTaken
 from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
 from moot.http.api import build_api
 from moot.http.counters import HttpCounters
+from moot.http.hosts import KnownHosts
 from moot.http.metrics import Metrics
 from moot.http.server import HttpServer
 
@@ -41,8 +45,9 @@ RETRY_FIRST = 1.0
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
 RELOADABLE = frozenset(
     {
-        *("log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags"),
+        *("log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags", "moot.http_hosts"),
         *("acl.enabled", "acl.tokens", "enable_debug", "telemetry.prometheus_metrics"),
+        *(key for key in KEYS if key.startswith("tls.")),
     }
 )
 """Keys that take effect without a restart."""
@@ -63,6 +68,7 @@ class Agent:
         self._reread = reread
         self._lifeline = lifeline
         self._log = logs.logger("agent")
+        self._tls = self._read_tls(settings)
         self._rpc_holder: socket.socket | None = None
         self.rpc = advertised_address(settings, "rpc", self._rpc_port())
         identifier = node_id(settings.data_dir)
@@ -75,10 +81,20 @@ class Agent:
         self.backend = AgentBackend(
             self.node, settings, self.services, rpc=self.rpc, nomad=nomad, leave=self._leave_and_end
         )
+        self._rpc_service: RpcService | None = None
+        if settings.pool == "nomad":
+            told = self.backend.told_by_http
+            self._rpc_service = RpcService(settings.region, logs.logger, pool=self.backend, http_address=told)
+            self.backend.remote = self._rpc_service.remote
+            nomad.client_nodes = self._rpc_service.client_nodes
         counters = HttpCounters()
         self.metrics = Metrics(nomad.figures, counters)
         api = build_api(self.backend, counters=counters, metrics=self.metrics)
-        self.server = HttpServer(api, report=self._report_fault, counters=counters)
+        self._hosts = KnownHosts(api, http_names(settings))
+        self.server = HttpServer(
+            self._hosts, report=self._report_fault, refused=self._report_refused, counters=counters
+        )
+        self._secure()
         self._pool = trio.CancelScope()
         self._in_pool = trio.Event()
         self._advised: set[str] = set()
@@ -122,6 +138,8 @@ class Agent:
         """Stop the pool, then HTTP; handlers and log have their last events."""
         self._pool.cancel()
         await self.services.wind_up()
+        if self._rpc_service is not None:
+            await self._rpc_service.stop()
         await self.server.stop()
         if self._in_pool.is_set():
             with trio.move_on_after(LAST_WORDS):
@@ -132,9 +150,12 @@ class Agent:
     async def _start(self, nursery: trio.Nursery, events: trio.MemoryReceiveChannel[object]) -> None:
         try:
             await self.services.prepare(nursery)
+            await self._listen_rpc()
             await self._start_node(nursery)
             await self._listen()
             await nursery.start(self.server.serve)
+            if self._rpc_service is not None:
+                await self._rpc_service.serve(nursery)
             await self._serve_rpc(nursery)
             self._say_configuration()
             nursery.start_soon(self._write_events, events)
@@ -165,6 +186,16 @@ class Agent:
             except NameTaken as taken:
                 self._failure = NameTaken(f"{taken} with --node, or end the other")
                 self.end(1)
+
+    async def _listen_rpc(self) -> None:
+        if self._rpc_service is None:
+            return
+        wanted = self.settings.bind["rpc"]
+        try:
+            await self._rpc_service.listen(wanted.host, wanted.port, bound=self._rpc_holder)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigError(f"RPC cannot listen on {wanted}: {reason}; give another --rpc-port") from error
 
     async def _listen(self) -> None:
         wanted = self.settings.bind["http"]
@@ -219,7 +250,7 @@ class Agent:
             )
 
     def _rpc_port(self) -> int:
-        """The RPC port to announce. Nothing listens there yet; a free one is held so that nobody else gets it."""
+        """The RPC port to announce; a free one is held from now on, so that nobody else gets it."""
         wanted = self.settings.bind["rpc"]
         if wanted.port:
             return wanted.port
@@ -346,6 +377,7 @@ class Agent:
             self._say("Reloading configuration...")
             try:
                 fresh = self._reread()
+                tls = self._read_tls(fresh)
                 await self._change_tags(self.settings.tags, fresh.tags)
             except ConfigError as error:
                 self._log.error("configuration not reloaded, the old one stays", reason=error)
@@ -361,13 +393,33 @@ class Agent:
                 held,
                 log_level=fresh.log_level,
                 response_headers=fresh.response_headers,
+                http_hosts=fresh.http_hosts,
                 handlers=fresh.handlers,
                 tags=fresh.tags,
+                tls=fresh.tls,
                 api=fresh.api,
                 files=fresh.files,
             )
+            self._hosts.names = http_names(self.settings)
             self.backend.reload(self.settings)
+            self._tls = tls
+            self._secure()
+            self._warn_of_tls()
             self._log.info("configuration reloaded", log_level=fresh.log_level)
+
+    def _read_tls(self, settings: Settings) -> TlsContexts:
+        """Raises ConfigError."""
+        return build_contexts(settings.tls, region=settings.region)
+
+    def _secure(self) -> None:
+        self.server.tls = self._tls.http
+        if self._rpc_service is not None:
+            optional = self.settings.tls.rpc_upgrade_mode
+            self._rpc_service.secure(self._tls.rpc_server, self._tls.rpc_client, optional=optional)
+
+    def _warn_of_tls(self) -> None:
+        for warning in self._tls.warnings:
+            self._log.warn(warning)
 
     async def _change_tags(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
         """Announce what the settings say otherwise than before. Raises ConfigError when it is too much."""
@@ -386,6 +438,9 @@ class Agent:
         trace = "".join(traceback.format_exception(error))
         self.logs.logger("http").error("internal error", request=request, traceback=trace)
 
+    def _report_refused(self, client: str, reason: str) -> None:
+        self.logs.logger("http").warn("TLS handshake failed", client=client, reason=printable(reason))
+
     # what people see at start
 
     def _say(self, text: str) -> None:
@@ -394,36 +449,9 @@ class Agent:
         else:
             self.logs.write(f"==> {text}")
 
-    def _facts(self) -> dict[str, str]:
-        settings = self.settings
-        http = self.backend.http[0]
-        rpc = HostPort(host=settings.bind["rpc"].host, port=settings.bind["rpc"].port or self.rpc.port)
-        ipc = self.services.rpc
-        optional = {
-            "Client RPC": f"{ipc}, {'with' if settings.ipc_auth else 'without'} a key" if ipc else "",
-            "Discovery": settings.discover,
-            "Event Handlers": str(len(settings.handlers) or ""),
-            "Keyring": str(self.node.settings.keyring_file or ""),
-            "Snapshot": str(self.node.settings.snapshot or ""),
-        }
-        facts = {
-            "Advertise Addrs": f"HTTP: {self.backend.http_told}; RPC: {self.rpc}; Serf: {self.node.address}",
-            "Bind Addrs": f"HTTP: {http}; RPC: {rpc} (not served); Serf: {self.node.bind_address}",
-            "Client": "false",
-            "Gossip": f"{settings.pool} pool, {settings.profile} profile, "
-            f"{'encrypted' if self.node.encrypted else 'not encrypted'}",
-            "Log Level": settings.log_level.upper(),
-            "Name": settings.gossip_name,
-            "Region (DC)": f"{settings.region} ({settings.datacenter})",
-            "Server": "true",
-            "Version": __version__,
-            **{title: value for title, value in optional.items() if value},
-        }
-        return dict(sorted(facts.items()))
-
     def _say_configuration(self) -> None:
         if not self.logs.as_json:
-            facts = self._facts()
+            facts = start_facts(self.settings, self.backend, self.node, self.services, self.rpc)
             width = max(map(len, facts)) + 4
             lines = [f"{title:>{width}}: {value}" for title, value in facts.items()]
             self.logs.write("\n".join(["==> moot agent configuration:", "", *lines, ""]))
@@ -433,6 +461,7 @@ class Agent:
                 self._log.info(f"{what} is kept", path=path)
         for warning in filter(None, [*self.settings.warnings(), self._overruled_key]):
             self._log.warn(warning)
+        self._warn_of_tls()
 
     def _say_started(self) -> None:
         """The line that says where the agent is; with JSON logs it is made for programs to read."""

@@ -70,6 +70,10 @@ class AgentBackend:
         """HTTP listens at `bound`; `told` is where others find it."""
         self.http, self.http_told = bound, told
 
+    def told_by_http(self) -> str:
+        """`ip:port` at which others find HTTP, once it listens."""
+        return str(self.http_told)
+
     def reload(self, settings: Settings) -> None:
         """Take over what may change while the agent runs."""
         self._settings = settings
@@ -119,6 +123,12 @@ class AgentBackend:
                 retry_max=settings.retry_max,
                 retry_interval=settings.retry_interval,
                 version=__version__,
+                tls_http=settings.tls.http,
+                tls_rpc=settings.tls.rpc,
+                ca_file=settings.tls.ca_file,
+                cert_file=settings.tls.cert_file,
+                key_file=settings.tls.key_file,
+                verify_server_hostname=settings.tls.verify_server_hostname,
             )
         )
 

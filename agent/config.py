@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 from moot.agent import checks, schema
 from moot.agent.handlers import Handler, parse_handler
 from moot.agent.schema import Layer
+from moot.agent.tls import TlsSettings
 from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
 from moot.http.acl import Acl, parse_tokens
@@ -82,6 +83,8 @@ class Settings:
     log_level: str
     log_json: bool
     response_headers: Mapping[str, str]
+    http_hosts: tuple[str, ...]
+    """Names besides its own that the HTTP API answers to, as patterns."""
     pool: Pool
     profile: str
     label: str
@@ -104,6 +107,7 @@ class Settings:
     discover_interface: str
     api: ApiSettings
     """Of the HTTP API: tokens, debugging, Prometheus."""
+    tls: TlsSettings
     files: tuple[Path, ...]
     values: Mapping[str, schema.Value] = field(repr=False)
     """By dotted key, what files and flags made of it. The gossip key is in it."""
@@ -144,7 +148,7 @@ class Settings:
                 " `moot keygen` and give it to every agent: server.encrypt in a file of mode 0600, or MOOT_ENCRYPT"
             )
         http = self.bind["http"].host
-        if not ipaddress.ip_address(http).is_loopback and not self.api.acl.enabled:
+        if not ipaddress.ip_address(http).is_loopback and not (self.api.acl.enabled or self.tls.verify_https_client):
             found.append(
                 f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1, or"
                 " turn tokens on: acl.enabled, and `moot token`"
@@ -292,6 +296,7 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         log_level=get["log_level"],
         log_json=get["log_json"],
         response_headers=get["http_api_response_headers"],
+        http_hosts=tuple(get["moot.http_hosts"]),
         pool=cast(Pool, get["moot.pool"]),
         profile=profile,
         label=get["moot.label"],
@@ -314,6 +319,7 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
             enable_debug=get["enable_debug"],
             prometheus_metrics=get["telemetry.prometheus_metrics"],
         ),
+        tls=_tls(get),
         files=files,
         values=merged,
     )
@@ -344,6 +350,11 @@ def _advertise(text: str, port: int) -> HostPort | None:
         return None
     host, told_port = checks.split_advertise(text)
     return HostPort(host=host, port=port if told_port is None else told_port)
+
+
+def _tls(get: Mapping[str, Any]) -> TlsSettings:
+    """Raises ConfigError for what does not go together; the files are not read."""
+    return TlsSettings(**{each.name: get[f"tls.{each.name}"] for each in dataclasses.fields(TlsSettings)})
 
 
 def _swim(profile: str, get: Mapping[str, Any]) -> SwimConfig:

@@ -1,5 +1,6 @@
 """Who the agent is in the pool: its name, its tags, the versions it announces."""
 
+import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from moot.gossip.net.node import NodeSettings
 from moot.gossip.record import Address
 from moot.gossip.serf.guard import nomad_guard
 from moot.gossip.swim.member import VERSIONS
+from moot.http.hosts import own_names
 
 NOMAD_VERSIONS = bytes((1, 5, 2, 2, 5, 4))
 """What Nomad's servers announce: as a stock agent, but Serf protocol 4 is spoken."""
@@ -102,6 +104,11 @@ def advertised_address(settings: Settings, service: str, port: int) -> Address:
     if gossip is not None and not any(bound.ip):
         return Address.parse(gossip.host, port)
     return advertised(None, bound)
+
+
+def http_names(settings: Settings) -> frozenset[str]:
+    """The names, as patterns, that the HTTP API answers to besides IPs: the node's, the host's, those listed."""
+    return own_names([settings.name, settings.gossip_name, socket.gethostname()]) | set(settings.http_hosts)
 
 
 def server_tags(settings: Settings, rpc: Address, identifier: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from moot.agent.discovery import check_discovery
 from moot.agent.handlers import TIMEOUT, parse_handler
 from moot.gossip.config import CONFLICT_MODES
 from moot.gossip.errors import ConfigError
+from moot.http.hosts import host_pattern
 
 Value: TypeAlias = str | int | bool | float | list[str] | dict[str, str]
 Layer: TypeAlias = dict[str, Value]
@@ -43,6 +44,14 @@ def _discovery(value: object) -> str:
     if found:
         _tried(check_discovery, found)
     return found
+
+
+def _hosts(value: object) -> list[str]:
+    """Further names of the HTTP API, as patterns."""
+    found = checks.texts(value)
+    for name in found:
+        _tried(host_pattern, name)
+    return [host_pattern(name) for name in found]
 
 
 def _tried(check: Callable[[str], object], value: str) -> None:
@@ -84,9 +93,21 @@ KEYS: dict[str, Key] = {
     "server.rejoin_after_leave": Key(checks.flag, False),
     "acl.enabled": Key(checks.flag, False),
     "acl.tokens": Key(checks.tokens, {}),
+    "tls.http": Key(checks.flag, False),
+    "tls.rpc": Key(checks.flag, False),
+    "tls.ca_file": Key(checks.file, ""),
+    "tls.cert_file": Key(checks.file, ""),
+    "tls.key_file": Key(checks.file, ""),
+    "tls.verify_https_client": Key(checks.flag, False),
+    "tls.verify_server_hostname": Key(checks.flag, False),
+    "tls.rpc_upgrade_mode": Key(checks.flag, False),
+    "tls.tls_min_version": Key(checks.text, "tls12"),
+    "tls.tls_cipher_suites": Key(checks.text, ""),
+    "tls.tls_prefer_server_cipher_suites": Key(checks.flag, False),
     "telemetry.prometheus_metrics": Key(checks.flag, False),
     "client.enabled": Key(checks.no_client, False),
     "moot.pool": Key(checks.one_of("nomad", "serf"), "nomad"),
+    "moot.http_hosts": Key(_hosts, [], append=True),
     "moot.profile": Key(checks.one_of("lan", "wan", "local"), ""),
     "moot.label": Key(checks.label, ""),
     "moot.tags": Key(checks.text_map, {}),
@@ -161,7 +182,7 @@ def put(layer: Layer, path: str, value: object, *, label: str) -> None:
 
 
 def merge(onto: Layer, later: Mapping[str, Value]) -> None:
-    """Lay `later` over `onto`: lists of joins and handlers add up, maps merge by key, anything else is replaced.
+    """Lay `later` over `onto`: lists of joins, handlers, names add up, maps merge by key, else it is replaced.
 
     An empty text does not unset an earlier one (Nomad's rule); zero and false do count, because port 0 and an
     explicit false mean something here.

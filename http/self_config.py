@@ -61,6 +61,13 @@ class AgentSettings:
     """Seconds."""
     client_enabled: bool = False
     client_servers: Sequence[str] = ()
+    tls_http: bool = False
+    tls_rpc: bool = False
+    ca_file: str = ""
+    """Paths only, as are the next two."""
+    cert_file: str = ""
+    key_file: str = ""
+    verify_server_hostname: bool = False
     version: str
     version_prerelease: str = ""
     revision: str = ""
@@ -122,12 +129,12 @@ def build_config(settings: AgentSettings) -> dict[str, object]:
         "Server": _server(settings),
         "SyslogFacility": "LOCAL0",
         "TLSConfig": {
-            "CAFile": "",
-            "CertFile": "",
-            "EnableHTTP": False,
-            "EnableRPC": False,
-            "KeyFile": "",
-            "VerifyServerHostname": False,
+            "CAFile": settings.ca_file,
+            "CertFile": settings.cert_file,
+            "EnableHTTP": settings.tls_http,
+            "EnableRPC": settings.tls_rpc,
+            "KeyFile": settings.key_file,
+            "VerifyServerHostname": settings.verify_server_hostname,
         },
         "Telemetry": _telemetry(),
         "Vault": _vault(),

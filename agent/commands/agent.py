@@ -85,7 +85,7 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 @flag("--serf-port", "ports.serf", "Gossip port, UDP and TCP; 0 takes any free one.  [default: 4648]", type=int)
 @flag("--http-addr", "addresses.http", "IP that HTTP listens on.  [default: the bind address]", metavar="IP")
 @flag("--http-port", "ports.http", "HTTP port; 0 takes any free one.  [default: 4646]", type=int)
-@flag("--rpc-port", "ports.rpc", "RPC port to announce; nothing listens there.  [default: 4647]", type=int)
+@flag("--rpc-port", "ports.rpc", "RPC port, in nomad pools; 0 takes any free one.  [default: 4647]", type=int)
 @flag(
     "--join",
     "server.start_join",

@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
+from moot.agent.nomad.client import Dialer
 from moot.http.client import ApiClient
-from tests.cli.running import MOOT, RunningAgent, agrees, all_see, launched, moot, pool, running, until
+from tests.cli.running import MOOT, PATIENCE, RunningAgent, agrees, all_see, launched, moot, pool, running, until
 
 pytestmark = pytest.mark.live
 
@@ -30,17 +33,23 @@ def test_port_zero_takes_free_ports_and_tells_them_in_one_json_line() -> None:
         assert tags["port"] == started["rpc"].rpartition(":")[2]
 
 
-def test_a_held_rpc_port_is_nobody_elses_and_refuses_connections() -> None:
+def test_a_free_rpc_port_is_nobody_elses_and_answers_pings() -> None:
     with launched() as agent:
         host, _, port = agent.started["rpc"].partition(":")
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind((host, int(port)))
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((host, int(port)), timeout=5)
+        trio.run(partial(Dialer("global").ping, agent.started["rpc"], within=PATIENCE))
+        assert json.loads(agent.client.request("GET", "/v1/nodes")) == []
+
+
+def test_an_rpc_port_that_is_taken_ends_the_start() -> None:
+    with launched() as agent, launched("--rpc-port", agent.started["rpc"].partition(":")[2], ready=False) as other:
+        assert other.process.wait(PATIENCE) == 1
+        assert "RPC cannot listen on" in other.text()
 
 
 def test_the_start_block_names_all_addresses_for_people() -> None:
-    ports = ["--http-port", "0", "--serf-port", "0"]
+    ports = ["--http-port", "0", "--rpc-port", "0", "--serf-port", "0"]
     process = subprocess.Popen([*MOOT, "agent", "--node", "a", *ports], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -164,7 +173,7 @@ def head(agent: RunningAgent) -> str:
     """Head of an answer, raw."""
     host, _, port = agent.started["http"].partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as stream:
-        stream.sendall(b"GET /v1/agent/members HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        stream.sendall(b"GET /v1/agent/members HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         return b"".join(iter(lambda: stream.recv(4096), b"")).decode().partition("\r\n\r\n")[0]
 
 
@@ -307,7 +316,7 @@ def test_an_agent_ends_when_its_lifeline_does() -> None:
         "print(child.pid, flush=True)\n"
         "input()\n"
     )
-    agent = [*MOOT, "agent", "--http-port", "0", "--serf-port", "0"]
+    agent = [*MOOT, "agent", "--http-port", "0", "--rpc-port", "0", "--serf-port", "0"]
     parent = subprocess.Popen(
         [sys.executable, "-c", starter, *agent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -412,6 +412,15 @@ def test_every_flag_stands_for_a_key_that_exists() -> None:
     assert FLAGS.keys() <= schema.KEYS.keys()
 
 
+def test_names_of_the_http_api_add_up_in_lower_case(tmp_path: Path) -> None:
+    first = write(tmp_path / "1.json", json.dumps({"moot": {"http_hosts": ["Nomad.Example."]}}))
+    second = write(tmp_path / "2.json", json.dumps({"moot": {"http_hosts": ["*.wide"]}}))
+    assert load([first, second]).http_hosts == ("nomad.example", "*.wide")
+    wrong = write(tmp_path / "3.json", json.dumps({"moot": {"http_hosts": ["a b"]}}))
+    with pytest.raises(ConfigError, match=r"moot\.http_hosts: 'a b' is no host name"):
+        load([wrong])
+
+
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=12) | st.sampled_from(
     ["127.0.0.1", "[::1]:9", "::", "1s", "0s", "1e9h", "info", "nomad", "/a", KEY, "9" * 500 + "h"]
 )
