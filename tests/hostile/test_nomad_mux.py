@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -125,7 +126,7 @@ async def test_a_request_that_stalls_costs_its_stream() -> None:
 
 
 async def test_who_gives_no_room_for_an_answer_loses_the_stream() -> None:
-    async with peer(HASTY) as (here, _, other):
+    async with peer(replace(HASTY, idle_timeout=10.0)) as (here, _, other):
         for n in range(3000):
             here.pool.add(f"x{n}.global", "127.46.5.9", 4647)
         await other.send(opening(1), opening(3), data(1, BIG))

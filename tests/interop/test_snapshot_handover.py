@@ -70,8 +70,13 @@ def test_after_a_restart_as_the_other_kind_the_pool_is_found_and_old_events_stay
     peer.tell("event", "-coalesce=false", "before")
     until("the event arrives", lambda: heir.received("before"), logs=[heir])
     peer.tell("query", "-timeout=1s", "load")
-    # the reference writes with the next line only
-    peer.tell("event", "-coalesce=false", "again")
+
+    def query_is_noted() -> bool:
+        # the reference writes with the next line only
+        peer.tell("event", "-coalesce=false", "again")
+        return "query-clock: 1" in heir.lines
+
+    until("the query is noted", query_is_noted, logs=[heir])
     heir.end()
 
     written = [line for line in heir.lines if not line.startswith("#")]
