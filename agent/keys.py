@@ -36,7 +36,7 @@ ATTEMPTS = 3
 8,000 seems silent after three."""
 UNENCRYPTED = (
     "this pool is not encrypted, so it has no keys; encryption cannot be turned on while it runs:"
-    " start its agents anew with the same --encrypt KEY (`moot keygen` makes one)"
+    " start its agents anew with the same key (`moot keygen` makes one), by MOOT_ENCRYPT or a file"
 )
 GONE = (MemberStatus.LEFT, MemberStatus.NONE)
 

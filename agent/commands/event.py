@@ -22,6 +22,8 @@ def command(name: str, payload: str, coalesce: bool, address: str, as_json: bool
     few that the message itself takes. Returns when the event is on its way: delivery is not confirmed, but very
     likely (see docs/events.md).
     """
+    if not name:
+        raise click.UsageError("an event needs a name")
     content = payload_of(payload)
     with connected(address) as client:
         client.event(name, content, coalesce=coalesce)

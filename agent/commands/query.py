@@ -67,6 +67,8 @@ def command(
     PAYLOAD is any text, or - to read bytes from standard input. With --json every line is an object with a `type`:
     asked, ack, response, done. Ctrl-C drops the query. Exit code 0 also when nobody answered.
     """
+    if not name:
+        raise click.UsageError("a query needs a name")
     content = payload_of(payload)
     with connected(address) as client:
         wanted = _full_names(client, nodes) if nodes else []
