@@ -17,8 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # a job that a script put into the background ignores SIGINT, and so would every agent that a test starts
+    # what a script put into the background ignores SIGINT, and SIGHUP under nohup; so would all that tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "row(name): the row of the interop matrix that a test is about")
     if not hasattr(config, "workerinput"):  # workers of a split run hand their reports on
         config.pluginmanager.register(MatrixReport(reference=config.getoption("--matrix-reference")))

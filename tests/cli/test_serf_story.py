@@ -72,7 +72,7 @@ def members_come_and_go(story: Story) -> None:
     until("c is gone", lambda: "c" not in a.view() | b.view() or not a.ask("force-leave", "-prune", "c"), 60)
     story.ask(b, "members")
     story.ask(b, "leave")
-    until("b left", lambda: a.view()["b"] == "left", 30)
+    until("b left", lambda: a.view()["b"] == "left", 30, logs=(a, b))
     story.ask(a, "members", "-status=left")
     story.ask(a, "leave")
     assert (a.process.wait(10), b.process.wait(10)) == (0, 0)
