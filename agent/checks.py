@@ -127,6 +127,21 @@ def duration(value: object) -> float:
     return parse_duration(text(value))
 
 
+def some_time(value: object) -> float:
+    """Seconds of an interval, not shorter than the gossip's may be."""
+    found = duration(value)
+    if found < TIMING_MIN:
+        raise ValueError(f"must be at least {TIMING_MIN * 1000:.0f}ms, got {value}")
+    return found
+
+
+def rate(value: object) -> float:
+    """How often in a second."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= COUNT_MAX:
+        raise ValueError(f"must be a number above 0, at most {COUNT_MAX}")
+    return float(value)
+
+
 def texts(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("must be a list of texts")
@@ -175,6 +190,15 @@ def level(value: object) -> str:
     if word and word not in LEVELS:
         raise ValueError(f"Invalid log level: {word.upper()}. Valid log levels are: {', '.join(LEVELS).upper()}")
     return word
+
+
+def levels(value: object) -> dict[str, str]:
+    """Log levels by module."""
+    found = {module: level(word) for module, word in text_map(value).items()}
+    for module, word in found.items():
+        if not word:
+            raise ValueError(f"needs a level for {_shown(module)}: one of {', '.join(LEVELS)}")
+    return found
 
 
 def name(value: object) -> str:
@@ -287,3 +311,10 @@ def no_client(value: object) -> bool:
     if flag(value):
         raise ValueError("client mode is not part of this version; run the agent as a server, which is the default")
     return False
+
+
+def no_start_join(value: object) -> list[str]:
+    """What a client does not have: it starts whether a server answers or not."""
+    if texts(value):
+        raise ValueError("a client takes no start_join; give the same addresses as retry_join")
+    return []

@@ -6,27 +6,29 @@ each may be in `checks`.
 """
 
 import dataclasses
-import ipaddress
 import json
 import os
 import socket
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, TypeVar, cast
 
 from moot.agent import checks, schema
-from moot.agent.handlers import Handler, parse_handler
+from moot.agent.handlers import parse_handler
+from moot.agent.nomad.registry import RegistrySettings
 from moot.agent.schema import Layer
+from moot.agent.settings import ClientRole, ConnectionLimits, Telemetry
+from moot.agent.settings import HostPort as HostPort
+from moot.agent.settings import Settings as Settings
 from moot.agent.tls import TlsSettings
 from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
 from moot.http.acl import Acl, parse_tokens
 from moot.http.nomad_operations import ApiSettings
 
-Pool = Literal["nomad", "serf"]
 SERVICES = ("http", "rpc", "serf")
 NOMAD_TAGS = frozenset(
     {"role", "region", "dc", "vsn", "mvn", "build", "port", "id", "rpc_addr", "raft_vsn", "bootstrap", "expect"}
@@ -42,125 +44,21 @@ FILE_MAX = 1024 * 1024
 _FILE_KINDS = (".json", ".toml")
 
 
+_PLAIN = {
+    **{name: name for name in ("region", "datacenter", "bind_addr", "log_level", "log_json")},
+    **{name: name for name in ("leave_on_interrupt", "leave_on_terminate")},
+    **{name: f"server.{name}" for name in ("bootstrap_expect", "retry_max", "retry_interval", "rejoin_after_leave")},
+    **{name: f"moot.{name}" for name in ("pool", "label", "tags", "replay", "ipc_auth", "handler_timeout")},
+    **{name: f"moot.{name}" for name in ("discover", "discover_interface", "log_levels")},
+    "response_headers": "http_api_response_headers",
+}
+"""Fields of the settings that are the value of one key."""
+
+Part = TypeVar("Part", RegistrySettings, ConnectionLimits, Telemetry, TlsSettings)
+
+
 class FlagError(ConfigError):
     """A mistake on the command line, or in a variable that stands for a flag."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPort:
-    """An IP text and a port; 0 stands for any free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All an agent needs to know. Made by `load`, read-only."""
-
-    dev: bool
-    name: str
-    """Node name; the host name when none was given."""
-    region: str
-    datacenter: str
-    data_dir: Path | None
-    bind_addr: str
-    bind: Mapping[str, HostPort]
-    """By service (http, rpc, serf): where it listens, ports as asked for."""
-    advertise: Mapping[str, HostPort | None]
-    """By service: what others are told; None is the bind address."""
-    bootstrap_expect: int
-    keys: tuple[bytes, ...] = field(repr=False)
-    start_join: tuple[str, ...]
-    retry_join: tuple[str, ...]
-    retry_max: int
-    retry_interval: float
-    leave_on_interrupt: bool
-    leave_on_terminate: bool
-    log_level: str
-    log_json: bool
-    response_headers: Mapping[str, str]
-    http_hosts: tuple[str, ...]
-    """Names besides its own that the HTTP API answers to, as patterns."""
-    pool: Pool
-    profile: str
-    label: str
-    tags: Mapping[str, str]
-    swim: SwimConfig
-    """The profile, with what `moot.timing` and `moot.reclaim_after` say instead."""
-    conflict: str
-    replay: bool
-    """Joins bring the pool's past user events."""
-    ipc: HostPort | None
-    """Where the client RPC listens; None is nowhere."""
-    ipc_auth: str = field(repr=False)
-    snapshot: Path | None
-    rejoin_after_leave: bool
-    keyring_file: Path | None
-    """As given, or None; `identity.keyring_file` knows the place in the data directory."""
-    handlers: tuple[Handler, ...]
-    handler_timeout: float
-    discover: str
-    discover_interface: str
-    api: ApiSettings
-    """Of the HTTP API: tokens, debugging, Prometheus."""
-    tls: TlsSettings
-    files: tuple[Path, ...]
-    values: Mapping[str, schema.Value] = field(repr=False)
-    """By dotted key, what files and flags made of it. The gossip key is in it."""
-
-    @property
-    def name_given(self) -> str:
-        """The name as configured, empty when it was taken from the host."""
-        return cast(str, self.values["name"])
-
-    @property
-    def gossip_name(self) -> str:
-        """Name in the pool: `NODE.REGION` among Nomad servers, else the plain name."""
-        return f"{self.name}.{self.region}" if self.pool == "nomad" else self.name
-
-    @property
-    def in_force(self) -> Mapping[str, object]:
-        """The values by key, where what stands for nothing given is what it comes to."""
-        resolved = {
-            "name": self.name,
-            "moot.profile": self.profile,
-            "moot.conflict": self.conflict,
-            "moot.ipc_addr": str(self.ipc or ""),
-            "moot.snapshot": str(self.snapshot or ""),
-        }
-        return {**self.values, **resolved}
-
-    def warnings(self) -> list[str]:
-        """What is allowed but deserves a word at start."""
-        found = []
-        host = self.bind["serf"].host
-        if ipaddress.ip_address(host).is_loopback and self.advertise["serf"] is None:
-            found.append(
-                f"only this machine can reach the pool address {host}; for other machines give --bind or --advertise"
-            )
-        if not ipaddress.ip_address(host).is_loopback and not self.keys:
-            found.append(
-                f"gossip on {host} is not encrypted: anybody who reaches the port can join; make a key with"
-                " `moot keygen` and give it to every agent: server.encrypt in a file of mode 0600, or MOOT_ENCRYPT"
-            )
-        http = self.bind["http"].host
-        if not ipaddress.ip_address(http).is_loopback and not (self.api.acl.enabled or self.tls.verify_https_client):
-            found.append(
-                f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1, or"
-                " turn tokens on: acl.enabled, and `moot token`"
-            )
-        if self.ipc and not self.ipc_auth and not ipaddress.ip_address(self.ipc.host).is_loopback:
-            found.append(
-                f"the client RPC on {self.ipc} obeys anybody who reaches it; keep it on loopback, or ask for a key:"
-                " moot.ipc_auth in a file of mode 0600, or MOOT_IPC_AUTH"
-            )
-        if self.rejoin_after_leave and self.snapshot is None:
-            found.append("to rejoin after a leave takes a snapshot: give --data-dir or --snapshot")
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,49 +175,34 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
     profile = get["moot.profile"] or ("wan" if nomad else "lan")
     data_dir = Path(get["data_dir"]) if get["data_dir"] else None
     return Settings(
+        **{field: get[key] for field, key in _PLAIN.items()},
         dev=dev,
         name=_node_name(get["name"]),
-        region=get["region"],
-        datacenter=get["datacenter"],
         data_dir=data_dir,
-        bind_addr=get["bind_addr"],
         bind=bind,
         advertise={service: _advertise(get[f"advertise.{service}"], bind[service].port) for service in SERVICES},
-        bootstrap_expect=get["server.bootstrap_expect"],
+        client=_client(get),
+        registry=_block(RegistrySettings, "server", get),
+        limits=_block(ConnectionLimits, "limits", get),
+        telemetry=_block(Telemetry, "telemetry", get),
         keys=(checks.decode_key(get["server.encrypt"]),) if get["server.encrypt"] else (),
         start_join=tuple(get["server.start_join"]),
         retry_join=tuple(get["server.retry_join"]),
-        retry_max=get["server.retry_max"],
-        retry_interval=get["server.retry_interval"],
-        leave_on_interrupt=get["leave_on_interrupt"],
-        leave_on_terminate=get["leave_on_terminate"],
-        log_level=get["log_level"],
-        log_json=get["log_json"],
-        response_headers=get["http_api_response_headers"],
         http_hosts=tuple(get["moot.http_hosts"]),
-        pool=cast(Pool, get["moot.pool"]),
         profile=profile,
-        label=get["moot.label"],
-        tags=get["moot.tags"],
         swim=_swim(profile, get),
         # with Nomad's servers nobody is asked who is meant: they have turned that off
         conflict=get["moot.conflict"] or ("warn" if nomad else "vote"),
-        replay=get["moot.replay"],
         ipc=_endpoint(get["moot.ipc_addr"]),
-        ipc_auth=get["moot.ipc_auth"],
         snapshot=_path(get["moot.snapshot"]) or (data_dir and data_dir / SNAPSHOT),
-        rejoin_after_leave=get["server.rejoin_after_leave"],
         keyring_file=_path(get["moot.keyring_file"]),
         handlers=tuple(parse_handler(spec) for spec in get["moot.event_handlers"]),
-        handler_timeout=get["moot.handler_timeout"],
-        discover=get["moot.discover"],
-        discover_interface=get["moot.discover_interface"],
         api=ApiSettings(
             acl=Acl(parse_tokens(get["acl.tokens"]), enabled=get["acl.enabled"]),
             enable_debug=get["enable_debug"],
             prometheus_metrics=get["telemetry.prometheus_metrics"],
         ),
-        tls=_tls(get),
+        tls=_block(TlsSettings, "tls", get),
         files=files,
         values=merged,
     )
@@ -352,9 +235,24 @@ def _advertise(text: str, port: int) -> HostPort | None:
     return HostPort(host=host, port=port if told_port is None else told_port)
 
 
-def _tls(get: Mapping[str, Any]) -> TlsSettings:
-    """Raises ConfigError for what does not go together; the files are not read."""
-    return TlsSettings(**{each.name: get[f"tls.{each.name}"] for each in dataclasses.fields(TlsSettings)})
+def _block(kind: type[Part], block: str, get: Mapping[str, Any]) -> Part:
+    """A part of the settings whose fields are keys of one block. Raises ConfigError for what does not go together."""
+    names = [each.name for each in dataclasses.fields(kind) if f"{block}.{each.name}" in get]
+    return kind(**{name: get[f"{block}.{name}"] for name in names})
+
+
+def _client(get: Mapping[str, Any]) -> ClientRole:
+    join = "client.server_join."
+    return ClientRole(
+        enabled=get["client.enabled"],
+        servers=tuple(get["client.servers"]),
+        retry_join=tuple(get[join + "retry_join"]),
+        retry_max=get[join + "retry_max"],
+        retry_interval=get[join + "retry_interval"],
+        node_class=get["client.node_class"],
+        state_dir=_path(get["client.state_dir"]),
+        meta=get["client.meta"],
+    )
 
 
 def _swim(profile: str, get: Mapping[str, Any]) -> SwimConfig:

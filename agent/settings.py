@@ -1,0 +1,183 @@
+"""Settings of an agent, typed and checked: what `config.load` makes of defaults, files, environment and flags."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+from moot.agent.handlers import Handler
+from moot.agent.nomad.registry import RegistrySettings
+from moot.agent.schema import Value
+from moot.agent.tls import TlsSettings
+from moot.gossip.config import SwimConfig
+from moot.http.nomad_operations import ApiSettings
+
+Pool = Literal["nomad", "serf"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPort:
+    """An IP text and a port; 0 stands for any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRole:
+    """What the block `client` says of the client role."""
+
+    enabled: bool = False
+    servers: tuple[str, ...] = ()
+    """`HOST[:PORT]` each, to begin with."""
+    retry_join: tuple[str, ...] = ()
+    """Further ones, that are looked for until one of them is found."""
+    retry_max: int = 0
+    retry_interval: float = 30.0
+    """Seconds."""
+    node_class: str = ""
+    state_dir: Path | None = None
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """The block `limits`. Durations are seconds; 0 is no limit."""
+
+    http_max_conns_per_client: int = 100
+    https_handshake_timeout: float = 5.0
+    rpc_max_conns_per_client: int = 100
+    rpc_handshake_timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """The block `telemetry`: where figures are sent, and how they are named."""
+
+    statsd_address: str = ""
+    """`HOST:PORT`, empty for none, as the next two."""
+    statsite_address: str = ""
+    datadog_address: str = ""
+    disable_hostname: bool = False
+    use_node_name: bool = False
+    collection_interval: float = 1.0
+    """Seconds."""
+    publish_node_metrics: bool = False
+    publish_allocation_metrics: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All an agent needs to know. Made by `load`, read-only."""
+
+    dev: bool
+    name: str
+    """Node name; the host name when none was given."""
+    region: str
+    datacenter: str
+    data_dir: Path | None
+    bind_addr: str
+    bind: Mapping[str, HostPort]
+    """By service (http, rpc, serf): where it listens, ports as asked for."""
+    advertise: Mapping[str, HostPort | None]
+    """By service: what others are told; None is the bind address."""
+    client: ClientRole
+    registry: RegistrySettings
+    """Of the client nodes that register here: `server.heartbeat_grace` and its like."""
+    limits: ConnectionLimits
+    telemetry: Telemetry
+    bootstrap_expect: int
+    keys: tuple[bytes, ...] = field(repr=False)
+    start_join: tuple[str, ...]
+    retry_join: tuple[str, ...]
+    retry_max: int
+    retry_interval: float
+    leave_on_interrupt: bool
+    leave_on_terminate: bool
+    log_level: str
+    log_json: bool
+    log_levels: Mapping[str, str]
+    """Levels of single modules, by name; `nomad` counts for `nomad.rpc` too."""
+    response_headers: Mapping[str, str]
+    http_hosts: tuple[str, ...]
+    """Names besides its own that the HTTP API answers to, as patterns."""
+    pool: Pool
+    profile: str
+    label: str
+    tags: Mapping[str, str]
+    swim: SwimConfig
+    """The profile, with what `moot.timing` and `moot.reclaim_after` say instead."""
+    conflict: str
+    replay: bool
+    """Joins bring the pool's past user events."""
+    ipc: HostPort | None
+    """Where the client RPC listens; None is nowhere."""
+    ipc_auth: str = field(repr=False)
+    snapshot: Path | None
+    rejoin_after_leave: bool
+    keyring_file: Path | None
+    """As given, or None; `identity.keyring_file` knows the place in the data directory."""
+    handlers: tuple[Handler, ...]
+    handler_timeout: float
+    discover: str
+    discover_interface: str
+    api: ApiSettings
+    """Of the HTTP API: tokens, debugging, Prometheus."""
+    tls: TlsSettings
+    files: tuple[Path, ...]
+    values: Mapping[str, Value] = field(repr=False)
+    """By dotted key, what files and flags made of it. The gossip key is in it."""
+
+    @property
+    def name_given(self) -> str:
+        """The name as configured, empty when it was taken from the host."""
+        return cast(str, self.values["name"])
+
+    @property
+    def gossip_name(self) -> str:
+        """Name in the pool: `NODE.REGION` among Nomad servers, else the plain name."""
+        return f"{self.name}.{self.region}" if self.pool == "nomad" else self.name
+
+    @property
+    def in_force(self) -> Mapping[str, object]:
+        """The values by key, where what stands for nothing given is what it comes to."""
+        resolved = {
+            "name": self.name,
+            "moot.profile": self.profile,
+            "moot.conflict": self.conflict,
+            "moot.ipc_addr": str(self.ipc or ""),
+            "moot.snapshot": str(self.snapshot or ""),
+        }
+        return {**self.values, **resolved}
+
+    def warnings(self) -> list[str]:
+        """What is allowed but deserves a word at start."""
+        found = []
+        host = self.bind["serf"].host
+        if ipaddress.ip_address(host).is_loopback and self.advertise["serf"] is None:
+            found.append(
+                f"only this machine can reach the pool address {host}; for other machines give --bind or --advertise"
+            )
+        if not ipaddress.ip_address(host).is_loopback and not self.keys:
+            found.append(
+                f"gossip on {host} is not encrypted: anybody who reaches the port can join; make a key with"
+                " `moot keygen` and give it to every agent: server.encrypt in a file of mode 0600, or MOOT_ENCRYPT"
+            )
+        http = self.bind["http"].host
+        if not ipaddress.ip_address(http).is_loopback and not (self.api.acl.enabled or self.tls.verify_https_client):
+            found.append(
+                f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1, or"
+                " turn tokens on: acl.enabled, and `moot token`"
+            )
+        if self.ipc and not self.ipc_auth and not ipaddress.ip_address(self.ipc.host).is_loopback:
+            found.append(
+                f"the client RPC on {self.ipc} obeys anybody who reaches it; keep it on loopback, or ask for a key:"
+                " moot.ipc_auth in a file of mode 0600, or MOOT_IPC_AUTH"
+            )
+        if self.rejoin_after_leave and self.snapshot is None:
+            found.append("to rejoin after a leave takes a snapshot: give --data-dir or --snapshot")
+        return found
