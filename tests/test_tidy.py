@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("agent", "gossip", "http") for path in sorted((ROOT / folder).rglob("*.py"))]
 PYTHON = [*CODE, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "bench").rglob("*.py"))]
 
-LEAVES = {f"gossip.{name}" for name in ("errors", "record", "pack", "config", "counters", "faults", "expressions")}
+LEAVES = {
+    f"gossip.{name}"
+    for name in (
+        *("errors", "record", "pack", "config", "counters", "expressions"),
+        *("actions", "afflict", "amounts", "faults", "faults_json", "selectors"),
+    )
+}
 MESSAGES = {
     "gossip.swim.messages",
     "gossip.swim.member",

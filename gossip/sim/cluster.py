@@ -77,7 +77,14 @@ class SimCluster:
         if keys:
             # objects leave room in their packets for the seal too, or histories would differ
             self._swim_config = dataclasses.replace(swim, packet_overhead=_overhead(keys))
-        self._network = Network(self._calendar, self.conditions, self._random("network"), latency, carrier)
+        self._network = Network(
+            self._calendar,
+            self.conditions,
+            self._random("network"),
+            latency,
+            carrier,
+            self._swim_config.packet_overhead,
+        )
         digits = len(str(max(n - 1, 0)))
         self.names = [f"n{number:0{digits}}" for number in range(n)]
         self._addresses = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from moot.gossip.faults import Conditions
+from moot.gossip.faults import TRUE_CLOCK, Conditions, SkewedClock
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.core import Serf
 from moot.gossip.sim.calendar import Calendar
@@ -11,6 +11,9 @@ from moot.gossip.swim.core import Swim
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import PacketMessage, StreamMessage
 from moot.gossip.wire.keyring import Keyring
+
+EARLY_MAX = 1e-4
+"""A timer may come so many seconds early by rounding: one tick of the calendar."""
 
 
 class Host:
@@ -45,6 +48,17 @@ class Host:
         """What came up while paused, oldest first."""
         self._dialled: set[Ticket] = set()
         self._replies: dict[Ticket, StreamMessage] = {}
+        self._skew: SkewedClock | None = None
+        """From when on its clock was ever wrong."""
+
+    @property
+    def now(self) -> float:
+        """What its clock shows, in seconds."""
+        if self._skew is None:
+            if self._conditions.clock(self.name) is TRUE_CLOCK:
+                return self._calendar.now
+            self._skew = SkewedClock()
+        return self._skew.read(self._calendar.now, self._conditions.clock(self.name))
 
     # the core's effects
 
@@ -59,7 +73,7 @@ class Host:
         self._replies[ticket] = message
 
     def set_timer(self, after: float, kind: Timer, token: int, /) -> None:
-        self._calendar.after(after, self._drive, self._on_timer, kind, token)
+        self._wait(kind, token, self.now + after)
 
     def notify(self, event: object, /) -> None:
         self._observe(self.name, event)
@@ -67,13 +81,13 @@ class Host:
     # what arrives
 
     def receive_packet(self, source: Address, messages: Sequence[PacketMessage]) -> None:
-        self._drive(self._on_packet, source, messages)
+        self._take(self._on_packet, source, messages)
 
     def receive_request(self, source: Address, ticket: Ticket, message: StreamMessage) -> None:
-        self._drive(self._on_request, source, ticket, message)
+        self._take(self._on_request, source, ticket, message)
 
     def receive_reply(self, ticket: Ticket, message: StreamMessage) -> None:
-        self._drive(self._on_reply, ticket, message)
+        self._take(self._on_reply, ticket, message)
 
     def receive_failure(self, ticket: Ticket, reason: str) -> None:
         self._drive(self._on_failure, ticket, reason)
@@ -91,6 +105,29 @@ class Host:
         for step, args in waiting:
             self._drive(step, *args)
 
+    def _wait(self, kind: Timer, token: int, due: float) -> None:
+        """Set a timer for when its own clock shows `due`."""
+        when = due
+        if self._skew is not None:
+            now = self._calendar.now
+            when = now + self._skew.until(now, self._conditions.clock(self.name), due)
+        self._calendar.at(when, self._timer_due, kind, token, due)
+
+    def _timer_due(self, kind: Timer, token: int, due: float) -> None:
+        """Unless its clock was set back meanwhile: a timer never fires early."""
+        if self.now < due - EARLY_MAX and self.alive:
+            self._wait(kind, token, due)
+        else:
+            self._drive(self._on_timer, kind, token)
+
+    def _take(self, step: Callable[..., None], *args: object) -> None:
+        """Handle a message now, or late if the member is slow."""
+        late = self._conditions.slowness(self.name)
+        if late:
+            self._calendar.after(late, self._drive, step, *args)
+        else:
+            self._drive(step, *args)
+
     def _drive(self, step: Callable[..., None], *args: object) -> None:
         if not self.alive:
             return
@@ -100,21 +137,21 @@ class Host:
         step(*args)
 
     def _on_packet(self, source: Address, messages: Sequence[PacketMessage]) -> None:
-        self.core.on_packet(self._calendar.now, source, messages)
+        self.core.on_packet(self.now, source, messages)
 
     def _on_timer(self, kind: Timer, token: int) -> None:
-        self.core.on_timer(self._calendar.now, kind, token)
+        self.core.on_timer(self.now, kind, token)
 
     def _on_request(self, source: Address, ticket: Ticket, message: StreamMessage) -> None:
-        self.core.on_stream(self._calendar.now, source, ticket, message)
+        self.core.on_stream(self.now, source, ticket, message)
         self._network.finish_stream(self, ticket, self._replies.pop(ticket, None))
 
     def _on_reply(self, ticket: Ticket, message: StreamMessage) -> None:
         if ticket in self._dialled:
             self._dialled.remove(ticket)
-            self.core.on_stream_reply(self._calendar.now, ticket, message)
+            self.core.on_stream_reply(self.now, ticket, message)
 
     def _on_failure(self, ticket: Ticket, reason: str) -> None:
         if ticket in self._dialled:
             self._dialled.remove(ticket)
-            self.core.on_stream_failed(self._calendar.now, ticket, reason)
+            self.core.on_stream_failed(self.now, ticket, reason)

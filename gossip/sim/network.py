@@ -5,10 +5,11 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from moot.gossip.config import WireConfig
-from moot.gossip.faults import Conditions
+from moot.gossip.faults import Arrival, Conditions
 from moot.gossip.record import Address, Ticket
 from moot.gossip.sim.calendar import Calendar
 from moot.gossip.swim.messages import PacketMessage, StreamMessage
+from moot.gossip.wire.codec import size_of
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.packet import PacketCodec
 from moot.gossip.wire.stream import StreamReader, frame
@@ -94,6 +95,16 @@ class ByteCarrier:
         return got
 
 
+class Traffic:
+    """What a member sent: datagrams and streams' messages, and their bytes before IP's own."""
+
+    __slots__ = ("bytes", "messages")
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.bytes = 0
+
+
 class _Exchange(NamedTuple):
     """A stream under way: who dialled whom, and the dialler's ticket."""
 
@@ -110,9 +121,19 @@ class Network:
     """
 
     def __init__(
-        self, calendar: Calendar, conditions: Conditions, rng: Random, latency: Latency, carrier: Carrier
+        self,
+        calendar: Calendar,
+        conditions: Conditions,
+        rng: Random,
+        latency: Latency,
+        carrier: Carrier,
+        overhead: int = 0,
     ) -> None:
+        """`overhead` is what encryption adds to a packet, in bytes."""
         self.packet_count = 0
+        self.traffic: dict[str, Traffic] | None = None
+        """By sender, while it is measured: set a dict for that. It costs some time and changes nothing else."""
+        self._overhead = overhead
         self._carrier = carrier
         self._calendar = calendar
         self._conditions = conditions
@@ -135,8 +156,14 @@ class Network:
             self._dark.add(endpoint.address)
 
     def send_packet(self, source: Endpoint, to: Address, messages: Sequence[PacketMessage], crc: bool) -> None:
-        """Put a datagram on its way."""
+        """Put a datagram on its way. One that is spoiled there is junk to the receiver, hence as good as lost."""
         self.packet_count += 1
+        size = 0
+        if self.traffic is not None or self._conditions.needs_sizes:
+            size = sum(map(size_of, messages)) + self._overhead
+            if len(messages) > 1:
+                size += 2 + 2 * len(messages)
+            self._count(source.name, size)
         target = self._endpoints.get(to)
         if target is None:
             return
@@ -145,8 +172,11 @@ class Network:
         if not can_read(source, target):
             return
         messages = self._carrier.packet(source, target, messages, crc)
-        for delay in self._conditions.packet(source.name, target.name, self._rng):
-            self._calendar.after(crossing + delay, self._packet_arrives, source.address, to, messages)
+        for delay, spoiled in self._conditions.packet(
+            source.name, target.name, self._rng, size=size, now=self._calendar.now
+        ):
+            if not spoiled:
+                self._calendar.after(crossing + delay, self._packet_arrives, source.address, to, messages)
 
     def _packet_arrives(self, source: Address, to: Address, messages: Sequence[PacketMessage]) -> None:
         target = self._endpoints.get(to)
@@ -166,14 +196,18 @@ class Network:
                 reason = f"dial tcp {to}: connect: connection refused"
                 self._calendar.after(back, dialler.receive_failure, ticket, reason)
             return
-        crossing = self._crossing(dialler.name, target.name, target.name, dialler.name, dialler.name, target.name)
-        if crossing is None:
+        way, return_way = (dialler.name, target.name), (target.name, dialler.name)
+        size = self._stream_size(dialler.name, first)
+        arrival = self._crossing((way, 0), (return_way, 0), (way, size))
+        if arrival is None:
             return
-        if can_read(dialler, target):
+        if arrival.spoiled:
+            self._reset(exchange, arrival.delay)
+        elif can_read(dialler, target):
             request = self._carrier.stream(dialler, target, first, True)
-            self._calendar.after(crossing, self._request_arrives, exchange, request)
+            self._calendar.after(arrival.delay, self._request_arrives, exchange, request)
         else:
-            self._calendar.after(crossing, dialler.receive_failure, ticket, "EOF")
+            self._calendar.after(arrival.delay, dialler.receive_failure, ticket, "EOF")
 
     def _request_arrives(self, exchange: _Exchange, request: StreamMessage) -> None:
         target = self._endpoints.get(exchange.to)
@@ -186,23 +220,47 @@ class Network:
     def finish_stream(self, server: Endpoint, ticket: Ticket, reply: StreamMessage | None) -> None:
         """The server has seen the request `ticket`: its reply goes back, or the end without one."""
         exchange = self._served.pop(ticket)
-        crossing = self._crossing(server.name, exchange.dialler.name)
-        if crossing is None:
+        size = 0 if reply is None else self._stream_size(server.name, reply)
+        arrival = self._crossing(((server.name, exchange.dialler.name), size))
+        if arrival is None:
             return
         dialler, asked = exchange.dialler, exchange.ticket
-        if reply is None or not can_read(server, dialler):
-            self._calendar.after(crossing, dialler.receive_failure, asked, "EOF")
+        if arrival.spoiled:
+            self._reset(exchange, arrival.delay)
+        elif reply is None or not can_read(server, dialler):
+            self._calendar.after(arrival.delay, dialler.receive_failure, asked, "EOF")
         else:
             reply = self._carrier.stream(server, dialler, reply, False)
-            self._calendar.after(crossing, dialler.receive_reply, asked, reply)
+            self._calendar.after(arrival.delay, dialler.receive_reply, asked, reply)
 
-    def _crossing(self, *names: str) -> float | None:
-        """Seconds for crossings in a row, given as pairs of names; None when one never succeeds."""
+    def _reset(self, exchange: _Exchange, delay: float) -> None:
+        reason = f"read tcp {exchange.to}: connection reset by peer"
+        self._calendar.after(delay, exchange.dialler.receive_failure, exchange.ticket, reason)
+
+    def _crossing(self, *ways: tuple[tuple[str, str], int]) -> Arrival | None:
+        """Crossings in a row, each from whom to whom and with how many bytes; None when one never succeeds."""
         total = 0.0
         low, high = self._latency
-        for source, to in zip(names[::2], names[1::2], strict=True):
-            extra = self._conditions.stream(source, to, self._rng)
-            if extra is None:
+        spoiled = False
+        for (source, to), size in ways:
+            arrival = self._conditions.stream(source, to, self._rng, size=size, now=self._calendar.now)
+            if arrival is None:
                 return None
-            total += low + (high - low) * self._rng.random() + extra
-        return total
+            total += low + (high - low) * self._rng.random() + arrival.delay
+            spoiled = spoiled or arrival.spoiled
+        return Arrival(total, spoiled)
+
+    def _stream_size(self, source: str, message: StreamMessage) -> int:
+        if self.traffic is None and not self._conditions.needs_sizes:
+            return 0
+        size = size_of(message)
+        self._count(source, size)
+        return size
+
+    def _count(self, source: str, size: int) -> None:
+        if self.traffic is not None:
+            sent = self.traffic.get(source)
+            if sent is None:
+                sent = self.traffic[source] = Traffic()
+            sent.messages += 1
+            sent.bytes += size
