@@ -1,6 +1,6 @@
 """EventFeed: events to any number of readers, none of which can hold up the engine."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -51,6 +51,8 @@ class EventFeed:
         self._counters = counters
         self._subscribers: list[_Subscriber] = []
         self._closed = False
+        self.listeners: list[Callable[[object], None]] = []
+        """Called with every event, within the engine's step; they must be quick and never raise."""
 
     @contextmanager
     def subscribe(self, buffer: int = BUFFER) -> Iterator[trio.MemoryReceiveChannel[object]]:
@@ -70,6 +72,8 @@ class EventFeed:
                 self._subscribers.remove(subscriber)
 
     def publish(self, event: object) -> None:
+        for listener in self.listeners:
+            listener(event)
         for subscriber in self._subscribers:
             try:
                 taken = subscriber.offer(event)

@@ -9,7 +9,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 
@@ -34,6 +34,7 @@ from moot.gossip.serf.events import (
     ConflictVoted,
     JoinDone,
     KeysDone,
+    OpinionsHeard,
     QueryAcked,
     QueryAnswered,
     QueryDone,
@@ -41,6 +42,7 @@ from moot.gossip.serf.events import (
 from moot.gossip.serf.keys import KeyReport
 from moot.gossip.serf.members import SerfMember
 from moot.gossip.serf.messages import Coordinate, Query
+from moot.gossip.swim.contacts import Contacts
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.messages import PacketMessage, StreamMessage
 from moot.gossip.wire import serf_codec
@@ -74,12 +76,16 @@ class _Outbox:
         self.queued.append((self._node._publish, (event,)))
 
 
+End: TypeAlias = JoinDone | CommandDone | KeysDone | OpinionsHeard
+"""What ends a command that somebody waits for."""
+
+
 class _Waiter:
     """Somebody who waits for a command's end. `end` stays None when the node stops before it."""
 
     def __init__(self) -> None:
         self.ended = trio.Event()
-        self.end: JoinDone | CommandDone | KeysDone | None = None
+        self.end: End | None = None
 
 
 class Node:
@@ -92,6 +98,8 @@ class Node:
     def __init__(self, settings: NodeSettings) -> None:
         self.settings = settings
         self.counters = Counters()
+        self.contacts = Contacts()
+        """Who answered us directly, over UDP and over TCP."""
         self._feed = EventFeed(self.counters)
         self._refusals = Refusals(self._feed.publish)
         self._keyring = settings.keyring()
@@ -172,6 +180,10 @@ class Node:
         Works before `run` too, so that no event is missed. The channel ends with the node.
         """
         return self._feed.subscribe(buffer)
+
+    def listen(self, listener: Callable[[object], None]) -> None:
+        """Have every event told to `listener` at once, without a buffer: none is lost, so it must be quick."""
+        self._feed.listeners.append(listener)
 
     # commands
 
@@ -272,6 +284,12 @@ class Node:
         assert isinstance(done, KeysDone)
         return done.report
 
+    async def opinions(self, name: str, within: float) -> OpinionsHeard:
+        """Ask everybody what they hold of a member; it takes `within` seconds at most. Raises CommandError."""
+        done = await self._command(self.serf.opinions, name, within)
+        assert isinstance(done, OpinionsHeard)
+        return done
+
     def _ask(
         self, now: float, question: Question, send: trio.MemorySendChannel[Reply]
     ) -> tuple[Ticket, Query, float]:
@@ -279,7 +297,7 @@ class Node:
         self._asking[ticket] = send
         return ticket, query, deadline
 
-    async def _command(self, command: Callable[..., Ticket], *args: object) -> JoinDone | CommandDone | KeysDone:
+    async def _command(self, command: Callable[..., Ticket], *args: object) -> End:
         ticket, waiter = self._begin(command, *args)
         try:
             await waiter.ended.wait()
@@ -387,6 +405,7 @@ class Node:
             guard=settings.guard,
             counters=self.counters,
             keyring=self._store(),
+            contacts=self.contacts,
         )
 
     def _store(self) -> Keyring | KeyringFile | None:
@@ -471,7 +490,7 @@ class Node:
         if isinstance(event, QueryAcked | QueryAnswered | QueryDone):
             self._hand_over(event)  # the business of who asked alone
             return
-        if isinstance(event, JoinDone | CommandDone | KeysDone):
+        if isinstance(event, End):
             waiter = self._waiters.get(event.ticket)
             if waiter is not None:
                 waiter.end = event

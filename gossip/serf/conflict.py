@@ -71,6 +71,9 @@ def opinion(held: SerfMember | None) -> ConflictResponse:
     return ConflictResponse(ConflictMember(held.name, held.address, held.tags, _STATUS[held.status], versions))
 
 
+STATUS_OF = {number: status for status, number in _STATUS.items()}
+
+
 def _same(one: Address, other: Address) -> bool:
     """The same place, be the IP in its 4-byte or its mapped form."""
     return one.host == other.host and one.port == other.port

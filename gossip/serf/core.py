@@ -43,6 +43,7 @@ from moot.gossip.serf.revival import Revival
 from moot.gossip.serf.state import State
 from moot.gossip.serf.tags import decode_tags, encode_tags
 from moot.gossip.serf.user_events import UserEvents
+from moot.gossip.swim.contacts import Contacts
 from moot.gossip.swim.core import Swim
 from moot.gossip.swim.effects import Effects, Timer
 from moot.gossip.swim.events import (
@@ -92,6 +93,7 @@ class Serf:
         roster: Roster | None = None,
         counters: Counters | None = None,
         keyring: KeyStore | None = None,
+        contacts: Contacts | None = None,
     ) -> None:
         """Raises ConfigError when the tags are too long."""
         self.name = name
@@ -101,6 +103,7 @@ class Serf:
         self._guard = guard
         self._codec = codec
         self._encrypted = keyring is not None
+        self._contacts = contacts
         self.swim = swim = Swim(
             name=name,
             address=address,
@@ -113,6 +116,7 @@ class Serf:
             upper=self,
             roster=roster,
             counters=self.counters,
+            contacts=contacts,
         )
         self._alarms = Alarms(effects)
         state = State(
@@ -136,7 +140,7 @@ class Serf:
 
     def _make_parts(self, state: State, size_of: Callable[[Message], int], keyring: KeyStore | None) -> None:
         self._position = Position(state.config.coordinates, state.rng, state.codec, self.counters)
-        self._membership = Membership(state, self._refute, self._position.forget)
+        self._membership = Membership(state, self._refute, self._forget)
         self._revival = Revival(state, self._membership.pruned)
         self._outbox = Outbox(state, self._membership.table.__len__, size_of)
         self._announcer = Announcer(state, self._membership, self._outbox)
@@ -167,8 +171,8 @@ class Serf:
         return {
             MemberJoined: lambda now, event: self._membership.joined(now, event.member),
             MemberUpdated: lambda now, event: self._membership.updated(now, event.member),
-            MemberGone: lambda now, event: self._membership.gone(now, event.member),
-            MemberForgotten: lambda now, event: None,  # Serf goes on listing it
+            MemberGone: lambda now, event: self._membership.gone(now, event.member, event.accuser),
+            MemberForgotten: lambda now, event: self._on_forgotten(event.member.name),
             JoinFinished: self._on_join_finished,
             SpreadFinished: self._on_spread_finished,
             NameConflict: self._on_name_conflict,
@@ -298,6 +302,10 @@ class Serf:
         """Have all members "install", "use", "remove" or "list" keys; ends in KeysDone."""
         return self._internal.ask_keys(now, operation, key)
 
+    def opinions(self, now: float, name: str, timeout: float) -> Ticket:
+        """Ask everybody what they hold of a member; ends in OpinionsHeard after `timeout` seconds or before."""
+        return self._internal.ask_opinions(now, name, timeout)
+
     def restore(self, clock: int, event_clock: int, query_clock: int) -> None:
         """Go on where a snapshot ends: nothing from before is delivered again. Called before `start`."""
         self._membership.clock.witness(clock)
@@ -323,6 +331,10 @@ class Serf:
     def flaps(self, name: str) -> int:
         """How often that member came back soon after it had failed."""
         return self._membership.flaps[name]
+
+    def was_pruned(self, name: str) -> bool:
+        """Whether that one is not listed because an operator had it forgotten, not long ago."""
+        return self._membership.pruned.get(name) is not None
 
     @property
     def state(self) -> SerfState:
@@ -475,6 +487,16 @@ class Serf:
             self._tag_tickets.remove(event.ticket)
             error = "timed out broadcasting the change of tags" if event.timed_out else None
             self._effects.notify(CommandDone(event.ticket, error))
+
+    def _on_forgotten(self, name: str) -> None:
+        """Swim dropped a row; Serf mostly goes on listing the member."""
+        if self._membership.table.get(name) is None:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._position.forget(name)
+        if self._contacts is not None:
+            self._contacts.forget(name)
 
     def _refute(self, now: float) -> None:
         self._announcer.refute(now)

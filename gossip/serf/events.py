@@ -1,11 +1,12 @@
 """What Serf tells the embedding program. The order of events about one member is the order they happened in."""
 
 import enum
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from moot.gossip.record import Address, Ticket, message
 from moot.gossip.serf.keys import KeyReport
-from moot.gossip.serf.members import SerfMember
+from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.messages import Query, UserEvent
 from moot.gossip.swim.events import (
     MemberSuspected,
@@ -32,10 +33,14 @@ class MemberChange(enum.Enum):
 
 @message
 class MemberEvent:
-    """A member changed; `member` is how it stands now (for REAP: how it stood last)."""
+    """A member changed; `member` is how it stands now (for REAP: how it stood last).
+
+    `accuser` is who declared one that failed or left dead, empty where nobody did: a leave intent has no sender.
+    """
 
     change: MemberChange
     member: SerfMember
+    accuser: str = ""
 
 
 @message
@@ -92,6 +97,19 @@ class QueryDone:
 
 
 @message
+class OpinionsHeard:
+    """The end of `Serf.opinions`: everybody answered, or the time is up.
+
+    `asked` were alive, without the member in question, who has no say. An answer is None where nobody of that
+    name is known.
+    """
+
+    ticket: Ticket
+    asked: Sequence[str]
+    answers: Mapping[str, MemberStatus | None]
+
+
+@message
 class KeysDone:
     """A key operation is over: everybody answered, or the time is up."""
 
@@ -136,6 +154,7 @@ SerfEvent: TypeAlias = (
     | QueryAcked
     | QueryAnswered
     | QueryDone
+    | OpinionsHeard
     | KeysDone
     | ConflictVoted
     | JoinDone

@@ -1,9 +1,10 @@
 """Queries between agents: answering those of others, and asking our own about keys."""
 
+from moot.gossip.errors import WireError
 from moot.gossip.record import Ticket
 from moot.gossip.serf.asking import Asking, Question
-from moot.gossip.serf.conflict import CONFLICT, opinion
-from moot.gossip.serf.events import KeysDone
+from moot.gossip.serf.conflict import CONFLICT, STATUS_OF, opinion
+from moot.gossip.serf.events import KeysDone, OpinionsHeard
 from moot.gossip.serf.keys import (
     OPERATION_OF,
     KeyStore,
@@ -13,8 +14,8 @@ from moot.gossip.serf.keys import (
     query_name,
     read_request,
 )
-from moot.gossip.serf.members import SerfTable
-from moot.gossip.serf.messages import KeyRequest, KeyResponse, Query, QueryResponse
+from moot.gossip.serf.members import MemberStatus, SerfTable
+from moot.gossip.serf.messages import ConflictResponse, KeyRequest, KeyResponse, Query, QueryResponse
 from moot.gossip.serf.queries import Allowance, Queries
 from moot.gossip.serf.state import State
 from moot.gossip.swim.member import Status
@@ -55,8 +56,7 @@ class Internal:
         Raises CommandError when it cannot be asked now.
         """
         ticket = self._state.swim.new_ticket()
-        asked = [member.name for member in self._state.swim.members if member.status <= Status.SUSPECT]
-        tally = Tally(operation, sorted(asked), self._codec.decode_serf)
+        tally = Tally(operation, self._present(), self._codec.decode_serf)
         over = False
 
         def finish() -> None:
@@ -74,6 +74,46 @@ class Internal:
         payload = self._codec.encode_serf(KeyRequest(key))
         self._asking.ask(now, Question(name=query_name(operation), payload=payload), take, lambda at: finish())
         return ticket
+
+    def ask_opinions(self, now: float, name: str, timeout: float) -> Ticket:
+        """Ask everybody how they hold a member; ends in OpinionsHeard, early when all have answered.
+
+        It is the question that decides name conflicts, and asked for nothing else: whoever speaks Serf answers it,
+        but for the member itself. Raises CommandError when it cannot be asked now.
+        """
+        ticket = self._state.swim.new_ticket()
+        asked = [each for each in self._present() if each != name]
+        answers: dict[str, MemberStatus | None] = {}
+        waiting = set(asked)
+        over = False
+
+        def finish() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                self._state.effects.notify(OpinionsHeard(ticket, asked, answers))
+
+        def take(at: float, sender: str, payload: bytes | None) -> None:
+            if payload is None or over or sender not in waiting:
+                return
+            try:
+                heard = self._codec.decode_serf(payload)
+            except WireError:
+                return
+            if isinstance(heard, ConflictResponse):
+                held = heard.member
+                answers[sender] = None if held is None else STATUS_OF.get(held.status, MemberStatus.NONE)
+                waiting.discard(sender)
+                if not waiting:
+                    finish()
+
+        question = Question(name=CONFLICT, payload=name.encode(errors="surrogateescape"), timeout=timeout)
+        self._asking.ask(now, question, take, lambda at: finish())
+        return ticket
+
+    def _present(self) -> list[str]:
+        """Names of all that may answer, ourselves included."""
+        return sorted(it.name for it in self._state.swim.members if it.status <= Status.SUSPECT)
 
     def _answer_conflict(self, now: float, query: Query) -> None:
         name = query.payload.decode(errors="surrogateescape")

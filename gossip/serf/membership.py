@@ -89,7 +89,7 @@ class Membership:
             member = SerfMember(record, held.status, held.ltime, held.gone_at)
             self._change(MemberChange.UPDATE, member)
 
-    def gone(self, now: float, record: Member) -> None:
+    def gone(self, now: float, record: Member, accuser: str = "") -> None:
         """A member does not answer any more, or said that it left: Swim's word for it does not matter here.
 
         (serf.go handleNodeLeave)
@@ -98,9 +98,9 @@ class Membership:
         if held is None:
             return
         if held.status is MemberStatus.LEAVING or record.name == self._name:
-            self._change(MemberChange.LEAVE, held.became(MemberStatus.LEFT, gone_at=now, record=record))
+            self._change(MemberChange.LEAVE, held.became(MemberStatus.LEFT, gone_at=now, record=record), accuser)
         elif held.status is MemberStatus.ALIVE:
-            self._change(MemberChange.FAILED, held.became(MemberStatus.FAILED, gone_at=now, record=record))
+            self._change(MemberChange.FAILED, held.became(MemberStatus.FAILED, gone_at=now, record=record), accuser)
         self._make_room()
 
     # what members and operators say
@@ -353,6 +353,6 @@ class Membership:
         self._forgotten(name)
         self._effects.notify(MemberEvent(MemberChange.REAP, member))
 
-    def _change(self, change: MemberChange, member: SerfMember) -> None:
+    def _change(self, change: MemberChange, member: SerfMember, accuser: str = "") -> None:
         self.table.put(member)
-        self._effects.notify(MemberEvent(change, member))
+        self._effects.notify(MemberEvent(change, member, accuser))

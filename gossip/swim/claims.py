@@ -119,6 +119,10 @@ class Claims:
         elif verdict is Verdict.APPLY and self._admitted(held, heard):
             self._accept_alive(now, held, claim)
 
+    def suspicion(self, name: str) -> Suspicion | None:
+        """The running suspicion of a member, None when it is not suspected."""
+        return self._suspicions.get(name)
+
     def suspect(self, now: float, claim: Suspect) -> None:
         """Somebody got no answer from a member."""
         state = self._state

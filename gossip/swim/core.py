@@ -10,6 +10,7 @@ from moot.gossip.counters import Counters
 from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.record import Address, Ticket
 from moot.gossip.swim.claims import Claims
+from moot.gossip.swim.contacts import Contacts
 from moot.gossip.swim.effects import Effects, Timer
 from moot.gossip.swim.events import MemberJoined, MemberUpdated, SpreadFinished
 from moot.gossip.swim.member import VERSIONS, Member, Status
@@ -68,6 +69,7 @@ class Swim:
             size_of=size_of,
             roster=roster or Roster(),
             counters=counters or Counters(),
+            contacts=contacts,
         )
         self._spread = Spread(state)
         self._check_room(self._me)
@@ -199,6 +201,10 @@ class Swim:
     def members(self) -> MemberTable:
         """Everybody we know, ourselves included."""
         return self._state.members
+
+    def suspicion(self, name: str) -> Suspicion | None:
+        """The running suspicion of a member, for reading; None when it is not suspected."""
+        return self._claims.suspicion(name)
 
     @property
     def health_score(self) -> int:

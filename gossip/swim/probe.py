@@ -77,6 +77,8 @@ class Prober:
         self._order = ProbeOrder()
         self._probe: Probe | None = None
         self._relays: dict[int, RelayedProbe] = {}
+        self._stream_pings: dict[Ticket, str] = {}
+        """TCP pings under way, and whom they are for; they may outlive their probe."""
 
     def start(self, now: float) -> None:
         """Begin, at a random moment within the first interval so that nodes don't beat in time."""
@@ -121,6 +123,8 @@ class Prober:
         probe = self._probe
         if probe is not None and ack.seq == probe.seq:
             self._probe = None
+            direct = not probe.indirect or source == probe.target.address
+            self._note(now, probe.target.name, now - probe.sent_at if direct else None)
             self._state.awareness.change(-1)
             if not probe.indirect:
                 self._state.upper.on_rtt(now, probe.target, now - probe.sent_at, ack.payload)
@@ -154,11 +158,15 @@ class Prober:
             self._spread.send(now, peer.address, request)
         if state.config.stream_pings and target.protocol_max >= STREAM_PING_PROTOCOL_MIN:
             ping = Ping(seq, target.name, me.address, me.name)
-            state.open_stream(target.address, ping, max(0.0, probe.deadline - now), self)
+            ticket = state.open_stream(target.address, ping, max(0.0, probe.deadline - now), self)
+            self._stream_pings[ticket] = target.name
 
     def on_stream_end(self, now: float, ticket: Ticket, reply: StreamMessage | None, reason: str) -> None:
         """A TCP ping ended. It counts at the deadline only, for a packet may still come."""
-        probe = self._probe
+        probe, name = self._probe, self._stream_pings.pop(ticket)
+        contacts = self._state.contacts
+        if contacts is not None:
+            contacts.note_stream(now, name, reply is not None, reason)
         if probe is not None and isinstance(reply, Ack) and reply.seq == probe.seq:
             probe.stream_answered = True
 
@@ -168,6 +176,7 @@ class Prober:
         if probe is None or probe.seq != seq:
             return
         self._probe = None
+        self._note(now, probe.target.name, None)
         state = self._state
         if probe.stream_answered:
             state.awareness.change(-1)
@@ -182,6 +191,12 @@ class Prober:
         held = state.members.get(probe.target.name)
         if held is not None:
             self._claims.suspect(now, Suspect(probe.target.incarnation, held.name, state.name))
+
+    def _note(self, now: float, name: str, rtt: float | None) -> None:
+        """A member itself answered our ping, or did not."""
+        contacts = self._state.contacts
+        if contacts is not None:
+            contacts.note_packet(now, name, rtt)
 
     def _begin(self, now: float, target: Member) -> None:
         state = self._state

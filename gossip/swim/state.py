@@ -9,6 +9,7 @@ from moot.gossip.config import SwimConfig
 from moot.gossip.counters import Counters
 from moot.gossip.record import Address, Ticket
 from moot.gossip.swim.awareness import Awareness
+from moot.gossip.swim.contacts import Contacts
 from moot.gossip.swim.effects import Effects
 from moot.gossip.swim.member import Member
 from moot.gossip.swim.messages import Message, StreamMessage
@@ -40,6 +41,7 @@ class State:
         size_of: Callable[[Message], int],
         roster: Roster,
         counters: Counters,
+        contacts: Contacts | None = None,
     ) -> None:
         self.name = name
         self.config = config
@@ -48,6 +50,8 @@ class State:
         self.rng = rng
         self.size_of = size_of
         self.counters = counters
+        self.contacts = contacts
+        """Where it is noted who answers; None when nobody wants to know."""
         self.members = MemberTable(roster)
         self.awareness = Awareness(config.awareness_max)
         self.leaving = False

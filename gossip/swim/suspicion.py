@@ -10,7 +10,7 @@ class Suspicion:
     The first accuser is no confirmation. `due` is the instant at which it ends; the owner sets it.
     """
 
-    __slots__ = ("_accusers", "_longest", "_shortest", "_started", "due", "wanted")
+    __slots__ = ("_accusers", "_longest", "_shortest", "due", "started", "wanted")
 
     def __init__(
         self,
@@ -20,12 +20,17 @@ class Suspicion:
         shortest: float,
         longest: float,
     ) -> None:
-        self._started = now
-        self._accusers = {accuser}
+        self.started = now
+        self._accusers = {accuser: None}
         self._shortest = shortest
         self._longest = longest
         self.wanted = wanted
         self.due = now
+
+    @property
+    def accusers(self) -> tuple[str, ...]:
+        """Who accused it, the first one first."""
+        return tuple(self._accusers)
 
     @property
     def confirmed(self) -> int:
@@ -40,10 +45,10 @@ class Suspicion:
         """Whether this accuser is news. At most `wanted` are kept."""
         if self.confirmed >= self.wanted or accuser in self._accusers:
             return False
-        self._accusers.add(accuser)
+        self._accusers[accuser] = None
         return True
 
     def remaining(self, now: float) -> float:
         """Seconds left at `now`, at least 0. Only asked when `wanted` is above zero."""
-        left = suspicion_remaining(self.confirmed, self.wanted, now - self._started, self._shortest, self._longest)
+        left = suspicion_remaining(self.confirmed, self.wanted, now - self.started, self._shortest, self._longest)
         return max(0.0, left)

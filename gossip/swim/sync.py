@@ -37,7 +37,7 @@ class Sync:
         self._state = state
         self._claims = claims
         self._joining: dict[Ticket, tuple[Join, int]] = {}
-        self._syncing: dict[Ticket, Address] = {}
+        self._syncing: dict[Ticket, Member] = {}
 
     def start(self, now: float) -> None:
         """Begin: a random stagger, then a whole interval."""
@@ -54,7 +54,7 @@ class Sync:
         ):
             state.counters.push_pulls += 1
             ticket = state.open_stream(peer.address, self._local_state(join=False), state.config.stream_timeout, self)
-            self._syncing[ticket] = peer.address
+            self._syncing[ticket] = peer
         state.effects.set_timer(self._interval(), Timer.PUSH_PULL, 0)
 
     def join(self, now: float, addresses: Sequence[Address]) -> Ticket:
@@ -87,9 +87,12 @@ class Sync:
             self._join_ended(now, join, index, error)
             return
         peer = self._syncing.pop(ticket)
-        error = self._take(now, reply, reason, peer, join=False)
+        contacts = self._state.contacts
+        if contacts is not None:
+            contacts.note_stream(now, peer.name, reply is not None, reason)
+        error = self._take(now, reply, reason, peer.address, join=False)
         if error is not None:
-            self._state.upper.on_event(now, SyncFailed(peer, error))
+            self._state.upper.on_event(now, SyncFailed(peer.address, error))
 
     def _interval(self) -> float:
         return push_pull_scale(self._state.config.push_pull_interval, len(self._state.members))

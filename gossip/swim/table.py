@@ -90,6 +90,8 @@ class MemberTable:
         self.wire_bytes = 0
         """What all of them need in a push/pull, at most."""
         self.changed_at: dict[str, float] = {}
+        self.version = 0
+        """Grows whenever a record is put, replaced or dropped."""
 
     def __len__(self) -> int:
         return self._length
@@ -127,6 +129,7 @@ class MemberTable:
             self.live_count -= held.status <= Status.SUSPECT
             self.wire_bytes -= entry_bytes(held)
         self._rows[row] = member
+        self.version += 1
         self.wire_bytes += entry_bytes(member)
         if member.status <= Status.SUSPECT:
             self.live_count += 1
@@ -142,6 +145,7 @@ class MemberTable:
         self.live_count -= held.status <= Status.SUSPECT
         self.wire_bytes -= entry_bytes(held)
         self._rows[row] = None
+        self.version += 1
         self._length -= 1
         self.changed_at.pop(name, None)
         self._roster.release(name)

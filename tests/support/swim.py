@@ -9,6 +9,7 @@ from moot.gossip.config import LAN, SwimConfig
 from moot.gossip.counters import Counters
 from moot.gossip.record import Address, Ticket
 from moot.gossip.swim import Status, Swim, Timer
+from moot.gossip.swim.contacts import Contacts
 from moot.gossip.swim.member import VERSIONS, Member
 from moot.gossip.swim.messages import Alive, Message, PacketMessage, StreamMessage
 from moot.gossip.swim.upper import Solo, Upper
@@ -133,6 +134,7 @@ class Desk:
         meta: bytes = b"",
         size_of: Callable[[Message], int] = sixty,
         counters: Counters | None = None,
+        contacts: Contacts | None = None,
     ) -> None:
         self.out = Recorder()
         self.swim = Swim(
@@ -145,6 +147,7 @@ class Desk:
             size_of=size_of,
             upper=upper or Solo(self.out),
             counters=counters,
+            contacts=contacts,
         )
         self.swim.start(0.0)
         self._tickets = 1_000_000
