@@ -23,8 +23,7 @@ from moot.gossip.net.refusals import Refusals
 from moot.gossip.net.settings import NodeSettings as NodeSettings
 from moot.gossip.net.streams import Streams
 from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
-from moot.gossip.net.timers import Timers
-from moot.gossip.net.transport import CATCH_UP_MAX, CATCH_UP_TIME, Transport
+from moot.gossip.net.transport import CATCH_UP_MAX, CATCH_UP_TIME, ByteStream, Transport
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.announcer import SerfState
 from moot.gossip.serf.asking import Question
@@ -104,7 +103,7 @@ class Node:
         self._refusals = Refusals(self._feed.publish)
         self._keyring = settings.keyring()
         self._codec = PacketCodec(settings.wire, self._keyring)
-        self._timers = Timers()
+        self._timers = settings.timers()
         self._outbox = _Outbox(self)
         self._replies: dict[Ticket, StreamMessage] = {}
         self._waiters: dict[Ticket, _Waiter] = {}
@@ -322,7 +321,7 @@ class Node:
         """Call a command of the core and carry out its effects, whatever it answers or raises."""
         if not self._running:
             raise CommandError("the node has stopped")
-        self._now = trio.current_time()
+        self._now = self._timers.now()
         try:
             return command(self._now, *args)
         finally:
@@ -339,7 +338,7 @@ class Node:
         if self._transport is not None:
             raise CommandError("a node runs once")
         try:
-            transport = Transport.bind(self.settings.bind_host, self.settings.bind_port, self.counters)
+            transport = self.settings.transport(self.counters)
         except ConfigError:
             self._feed.close()
             raise
@@ -419,7 +418,7 @@ class Node:
     @trio.lowlevel.enable_ki_protection
     def _drive(self, call: Callable[..., None], *args: object) -> None:
         """One call into the core, to its end, then its effects. Ctrl-C waits until both are done."""
-        self._now = trio.current_time()
+        self._now = self._timers.now()
         call(self._now, *args)
         self._carry_out()
 
@@ -444,7 +443,7 @@ class Node:
     def _on_timer(self, kind: Timer, token: int) -> None:
         self._drive(self.serf.on_timer, kind, token)
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, stream: ByteStream) -> None:
         await self._streams.serve(stream, self._answer)
 
     def _answer(self, source: Address, message: StreamMessage) -> StreamMessage | None:

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moot.gossip.config import LAN, SerfConfig, SwimConfig, WireConfig
+from moot.gossip.counters import Counters
 from moot.gossip.errors import ConfigError
+from moot.gossip.net.faulty import FaultyTransport, Surroundings
 from moot.gossip.net.keyring_file import load_keys, save_keys
 from moot.gossip.net.snapshotter import Snapshotter
+from moot.gossip.net.timers import Timers
+from moot.gossip.net.transport import Transport
 from moot.gossip.serf.guard import MergeGuard
 from moot.gossip.swim.member import VERSIONS
 from moot.gossip.wire.keyring import NONCE_SIZE, Keyring
@@ -40,6 +44,23 @@ class NodeSettings:
     guard: MergeGuard | None = None
     seed: int | None = None
     """For tests; None takes randomness from the system."""
+    surroundings: Surroundings | None = None
+    """The lab that the node lives in, with its faults; None is the world as it is."""
+
+    def transport(self, counters: Counters) -> Transport:
+        """Open the sockets. Raises ConfigError."""
+        if self.surroundings is None:
+            return Transport.bind(self.bind_host, self.bind_port, counters)
+        transport = FaultyTransport.bind(self.bind_host, self.bind_port, counters)
+        transport.surroundings = self.surroundings
+        return transport
+
+    def timers(self) -> Timers:
+        """Timers by the member's own clock, which a lab may put wrong."""
+        timers = Timers(self.surroundings)
+        if self.surroundings is not None:
+            self.surroundings.changed = timers.reckon
+        return timers
 
     def keyring(self) -> Keyring | None:
         """The keys to begin with; None is no encryption. Raises ConfigError when the keyring file cannot be used."""
@@ -57,4 +78,6 @@ class NodeSettings:
         """What keeps the snapshot, None when none is wanted. It reports in sentences."""
         if self.snapshot is None:
             return None
-        return Snapshotter(self.snapshot, rejoin_after_leave=self.rejoin_after_leave, report=report)
+        lab = self.surroundings
+        is_full = (lambda: lab.is_disk_full) if lab is not None else (lambda: False)
+        return Snapshotter(self.snapshot, rejoin_after_leave=self.rejoin_after_leave, report=report, is_full=is_full)

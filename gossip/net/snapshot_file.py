@@ -3,9 +3,10 @@
 Everything here blocks for as long as the disk takes, and raises OSError.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,10 +24,14 @@ COMPACT_SUFFIX = ".compact"
 
 
 class SnapshotFile:
-    """One file; `size` is in bytes, `faults` are what was noticed at the start, for people."""
+    """One file; `size` is in bytes, `faults` are what was noticed at the start, for people.
 
-    def __init__(self, path: Path) -> None:
+    While `is_full` says so every write fails as on a full disk: a lab's fault.
+    """
+
+    def __init__(self, path: Path, is_full: Callable[[], bool] = lambda: False) -> None:
         self.path = path
+        self._is_full = is_full
         self.size = 0
         self.faults: list[str] = []
         self._handle: int | None = None
@@ -65,6 +70,7 @@ class SnapshotFile:
         """Add lines. After an error a part of them may be in the file, and nothing must be added to that."""
         if lines:
             assert self._handle is not None
+            self._check_room()
             _write_all(self._handle, lines)
             self.size += len(lines)
 
@@ -77,6 +83,7 @@ class SnapshotFile:
         """Put a fresh file in place; what follows is appended to it. After an error the old one is as it was."""
         fresh = self.path.with_name(self.path.name + COMPACT_SUFFIX)
         fresh.unlink(missing_ok=True)
+        self._check_room()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(fresh, flags, MODE)
         try:
@@ -101,6 +108,10 @@ class SnapshotFile:
             handle, self._handle = self._handle, None
             with suppress(OSError):  # of an earlier write; whoever needs to know has synced
                 os.close(handle)
+
+    def _check_room(self) -> None:
+        if self._is_full():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _rescue(self) -> None:
         """Take over the fresh file of a real serf agent that crashed between removing the old one and renaming."""

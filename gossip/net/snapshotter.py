@@ -39,7 +39,14 @@ class Snapshotter:
     file, a lasting trouble once. Once the file could not be read nothing is ever written to it.
     """
 
-    def __init__(self, path: Path, *, rejoin_after_leave: bool, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        rejoin_after_leave: bool,
+        report: Callable[[str], None],
+        is_full: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.restored = Restored()
         """What the file said when it was opened."""
         self.clocks: Callable[[], tuple[int, int, int]] = lambda: (1, 1, 1)
@@ -47,7 +54,7 @@ class Snapshotter:
         self._path = path
         self._rejoins = rejoin_after_leave
         self._report = report
-        self._file = SnapshotFile(path)
+        self._file = SnapshotFile(path, is_full)
         self._recorder = Recorder()
         self._pending = bytearray()
         self._lock = trio.Lock()

@@ -14,7 +14,7 @@ import trio
 from moot.gossip.config import WireConfig
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CryptoError, StreamError, WireError
-from moot.gossip.net.transport import Transport, peer_address
+from moot.gossip.net.transport import ByteStream, Transport, peer_address
 from moot.gossip.record import Address, message
 from moot.gossip.swim.messages import Ack, ErrorReply, Ping, PushPull, StreamMessage
 from moot.gossip.wire.keyring import Keyring
@@ -126,9 +126,7 @@ class Streams:
             raise StreamError(_unexpected(first, reader.kind, to))
         return reply
 
-    async def _read(
-        self, stream: trio.SocketStream, reader: StreamReader, hold: Callable[[int], None]
-    ) -> StreamMessage:
+    async def _read(self, stream: ByteStream, reader: StreamReader, hold: Callable[[int], None]) -> StreamMessage:
         """The one message. `hold` is told the memory that it takes so far, as often as that changes."""
         while True:
             data = await stream.receive_some(READ_SIZE)
@@ -146,14 +144,14 @@ class Streams:
                 if reader.hungry:
                     break
 
-    async def serve(self, stream: trio.SocketStream, answer: Answer) -> None:
+    async def serve(self, stream: ByteStream, answer: Answer) -> None:
         """Serve one connection to its end. Whatever the peer does, this returns."""
         counters = self._counters
         counters.streams_in += 1
         source = peer_address(stream)
         if source is None:
             counters.streams_broken += 1
-            await trio.aclose_forcefully(stream)
+            stream.socket.close()
             return
         load = _Load(source.ip)
         self._loads.append(load)
@@ -191,7 +189,7 @@ class Streams:
         greatest.scope.cancel()
         self._counters.streams_refused += 1
 
-    async def _serve(self, stream: trio.SocketStream, source: Address, load: _Load, answer: Answer) -> None:
+    async def _serve(self, stream: ByteStream, source: Address, load: _Load, answer: Answer) -> None:
         def hold(size: int) -> None:
             self._hold(load, size)
             self._take_heavy(load)
@@ -222,7 +220,7 @@ class Streams:
             if sum(load.heavy for load in self._loads) > PUSH_PULLS_MAX:
                 self._make_room(lambda load: load.heavy)
 
-    async def _send(self, stream: trio.SocketStream, load: _Load, message: StreamMessage) -> None:
+    async def _send(self, stream: ByteStream, load: _Load, message: StreamMessage) -> None:
         data = self._frame(message, dialer=False)
         self._hold(load, len(data))
         with trio.fail_after(self._timeout):

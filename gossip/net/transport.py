@@ -11,7 +11,8 @@ import functools
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import trio
 
@@ -40,6 +41,25 @@ ACCEPT_PAUSE = 0.1
 _OUT_OF_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
+class ByteStream(Protocol):
+    """What is needed of a connection. trio's own SocketStream is one."""
+
+    @property
+    def socket(self) -> trio.socket.SocketType: ...
+
+    async def send_all(self, data: bytes) -> None: ...
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray: ...
+
+    async def aclose(self) -> None: ...
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class Transport:
     """Packets and streams over sockets that `bind` opened. `address` is where they are bound."""
 
@@ -51,7 +71,7 @@ class Transport:
         self.address = to_address(host.partition("%")[0], port)
 
     @classmethod
-    def bind(cls, host: str, port: int, counters: Counters) -> "Transport":
+    def bind(cls, host: str, port: int, counters: Counters) -> Self:
         """Listen on the IP literal `host`. Port 0 is any port that is free for both UDP and TCP.
 
         Raises ConfigError when `host` is no IP address or the port cannot be had.
@@ -110,9 +130,7 @@ class Transport:
             if data:
                 handle(data, to_address(source[0], source[1]))
 
-    async def accept_streams(
-        self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
-    ) -> None:
+    async def accept_streams(self, serve: Callable[[ByteStream], Awaitable[None]], nursery: trio.Nursery) -> None:
         """Start `serve` in `nursery` for every connection, for ever."""
         while True:
             try:
@@ -125,7 +143,7 @@ class Transport:
             else:
                 nursery.start_soon(serve, stream)
 
-    async def dial(self, to: Address) -> trio.SocketStream:
+    async def dial(self, to: Address) -> ByteStream:
         """Connect. Raises OSError; waits as long as the kernel does, so call it under a deadline."""
         sock = trio.socket.socket(socket.AF_INET6 if ":" in to.host else socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -142,7 +160,7 @@ class Transport:
         self._listener.socket.close()
 
 
-def peer_address(stream: trio.SocketStream) -> Address | None:
+def peer_address(stream: ByteStream) -> Address | None:
     """The other end; None when it is gone already."""
     try:
         name = stream.socket.getpeername()

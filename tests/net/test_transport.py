@@ -1,6 +1,7 @@
 """Conformance of Transport: what a node expects of its sockets."""
 
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,11 +11,18 @@ import trio.testing
 
 from moot.gossip.counters import Counters
 from moot.gossip.errors import ConfigError
-from moot.gossip.net.transport import PACKET_MAX, Transport, peer_address, to_address
+from moot.gossip.net.faulty import FaultyTransport
+from moot.gossip.net.transport import PACKET_MAX, ByteStream, Transport, peer_address, to_address
 from moot.gossip.record import Address
 from tests.support.pool import PATIENCE
 
 HOSTS = ["127.41.1.1", "::1"]
+
+
+@pytest.fixture(autouse=True, params=[Transport, FaultyTransport], ids=["plain", "faulty"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is said here holds for both, the one for the lab as long as there are no faults."""
+    monkeypatch.setattr(sys.modules[__name__], "Transport", request.param)
 
 
 class End:
@@ -173,7 +181,7 @@ async def test_streams_connect_to_the_port_that_packets_go_to(host: str) -> None
     peers: list[Address | None] = []
     async with ends(host) as (end,), trio.open_nursery() as nursery:
 
-        async def serve(stream: trio.SocketStream) -> None:
+        async def serve(stream: ByteStream) -> None:
             async with stream:
                 peers.append(peer_address(stream))
                 await stream.send_all(await stream.receive_some(100))
