@@ -204,6 +204,6 @@ def _flat(counters: Counters) -> dict[str, int]:
         if isinstance(value, Counter):
             flat[field.name] = value.total()
             flat |= {f"{field.name}.{kind}": number for kind, number in value.items()}
-        else:
+        elif isinstance(value, int):
             flat[field.name] = value
     return flat

@@ -18,6 +18,7 @@ from moot.gossip.serf.events import (
     MemberEvent,
     MemberLeaving,
     QueryReceived,
+    QueueDeep,
     UserEventReceived,
 )
 from moot.gossip.serf.members import MemberStatus
@@ -73,6 +74,7 @@ class EventLog:
             CommandDone: self._command_done,
             UserEventReceived: self._user_event,
             QueryReceived: self._query,
+            QueueDeep: self._queue_deep,
             EventsLost: self._lost,
             SnapshotNote: self._snapshot,
             GivenUp: self._given_up,
@@ -114,9 +116,7 @@ class EventLog:
         return True
 
     def _member(self, event: MemberEvent) -> None:
-        member = event.member
-        write = self._log.warn if event.change is MemberChange.FAILED else self._log.info
-        write(_CHANGES[event.change], name=member.name, address=member.address)
+        self._log.info(_CHANGES[event.change], name=event.member.name, address=event.member.address)
 
     def _leaving(self, event: MemberLeaving) -> None:
         leaving = event.member.status is MemberStatus.LEAVING
@@ -159,7 +159,7 @@ class EventLog:
 
     def _merge_refused(self, event: MergeRefused) -> None:
         if self._rarely("merge", event.reason):
-            self._log.warn("refused to merge with a pool", peer=event.peer or "unknown", reason=event.reason)
+            self._log.warn("refused to merge with a pool", peer=event.peer, reason=event.reason)
 
     def _sync_failed(self, event: SyncFailed) -> None:
         if self._rarely("sync", str(event.peer)):
@@ -190,6 +190,11 @@ class EventLog:
             self._log.warn("another member has our name; the pool means us", **votes)
         else:
             self._log.error("another member has our name, and the pool means it; ending", **votes)
+
+    def _queue_deep(self, event: QueueDeep) -> None:
+        if self._rarely("queue", event.queue):
+            dropped = {"dropped": event.dropped} if event.dropped else {}
+            self._log.warn("much waits to be gossiped", queue=event.queue, depth=event.depth, **dropped)
 
     def _lost(self, event: EventsLost) -> None:
         self._log.warn("too many events at once, some are not in this log", count=event.count)

@@ -2,16 +2,21 @@
 
 The line form is Nomad's: `2026-11-23T14:58:41.524Z [INFO]  serf: text: key=value`. With JSON each line is an
 object with `@level`, `@message`, `@module`, `@timestamp` and the fields. Everything goes to stdout.
+
+Each module may have a level of its own. Warnings and errors of one text are written so often in a minute and no more;
+then comes one that says how many were held back, so that nobody can fill a disk by what an agent warns of.
 """
 
 import contextlib
 import datetime
 import json
 import sys
-from collections.abc import Callable, MutableMapping
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from types import FrameType, NoneType
-from typing import Any, Protocol, TextIO
+from types import FrameType, MappingProxyType, NoneType
+from typing import Any, Final, Protocol, TextIO
 
 if "rich" not in sys.modules:
     # structlog's console renderer, which we do not use, would load Rich: 5 MB and 40 ms for every agent
@@ -32,6 +37,15 @@ _SPECIAL = _ESCAPED | frozenset(" =")
 PLACE = "@caller"
 """Key of an event under which it says where in the code it comes from."""
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
+_WARN = _RANK["warn"]
+REPEATS_MAX: Final = 64
+"""Warnings, or errors, of one module with one text that are written in `REPEATS_WITHIN`."""
+REPEATS_WITHIN: Final = 60.0
+"""Seconds."""
+TEXTS_MAX: Final = 256
+"""Texts of which it is known how often they were written; nearly all texts stand in the code, and are fewer."""
+HELD_BACK: Final = "held_back"
+"""Field of the first line after others like it were held back: how many."""
 
 
 class Log(Protocol):
@@ -45,7 +59,7 @@ class Log(Protocol):
 
 
 class _Lines(structlog.BoundLoggerBase):
-    """A structlog logger with the five levels of Nomad's agent; one below the threshold costs two comparisons."""
+    """A structlog logger with the five levels of Nomad's agent; one below the threshold costs little."""
 
     def _at(self, level: str, text: str, fields: dict[str, object]) -> None:
         sink: Logs = self._context["sink"]
@@ -54,8 +68,17 @@ class _Lines(structlog.BoundLoggerBase):
             sink.copy(_render_text(None, level, _stamp(None, level, event)))
         if sink.followers:
             sink.tell(level, {"module": self._context["module"], "event": text, **fields}, sys._getframe(2))
-        if _RANK[level] >= sink.threshold:
-            self._proxy_to_logger(level, text, **fields)
+        rank = _RANK[level]
+        if rank < sink.thresholds[self._context["module"]]:
+            return
+        if rank >= _WARN:
+            held_back = sink.repeats.count(f"{self._context['module']}: {text}")
+            if held_back is None:
+                return
+            if held_back:
+                fields = {**fields, HELD_BACK: held_back}
+        sink.written[level] += 1
+        self._proxy_to_logger(level, text, **fields)
 
     def trace(self, text: str, /, **fields: object) -> None:
         self._at("trace", text, fields)
@@ -100,12 +123,67 @@ class _Follower:
     located: bool
 
 
-class Logs:
-    """Where the log lines of one agent go, and from which level on. The level may change at any time."""
+class _Repeats:
+    """How often each text was written of late."""
 
-    def __init__(self, *, level: str, as_json: bool, stream: TextIO | None = None) -> None:
-        self.set_level(level)
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._windows: dict[str, _Window] = {}
+
+    def count(self, text: str) -> int | None:
+        """One more. How many were held back before it that nobody knows of; None when it is to be held back, too."""
+        now = self._clock()
+        window = self._windows.get(text)
+        if window is None or now - window.begun >= REPEATS_WITHIN:
+            self._windows.pop(text, None)
+            if len(self._windows) >= TEXTS_MAX:
+                del self._windows[next(iter(self._windows))]
+            self._windows[text] = _Window(now)
+            return 0 if window is None else window.held_back
+        if window.count >= REPEATS_MAX:
+            window.held_back += 1
+            return None
+        window.count += 1
+        return 0
+
+
+@dataclass(slots=True)
+class _Window:
+    begun: float
+    count: int = 1
+    held_back: int = 0
+
+
+class _Thresholds(dict[str, int]):
+    """Module to the rank from which on its lines are written. A level counts for modules below one, too."""
+
+    def __init__(self, level: str, levels: Mapping[str, str]) -> None:
+        super().__init__({module: _RANK[word] for module, word in levels.items()})
+        self._default = _RANK[level]
+
+    def __missing__(self, module: str) -> int:
+        above, dot, _ = module.rpartition(".")
+        self[module] = rank = self[above] if dot else self._default
+        return rank
+
+
+class Logs:
+    """Where the log lines of one agent go, and from which level on. Levels may change at any time."""
+
+    def __init__(
+        self,
+        *,
+        level: str,
+        as_json: bool,
+        stream: TextIO | None = None,
+        levels: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.set_level(level, levels or {})
         self.as_json = as_json
+        self.written = Counter(dict.fromkeys(LEVELS, 0))
+        """Lines by level."""
+        self.repeats = _Repeats(clock)
         self.copy: Callable[[str], None] | None = None
         """Gets every line as text, whatever its level; for those who follow the log from elsewhere."""
         self.followers: list[_Follower] = []
@@ -139,9 +217,12 @@ class Logs:
                 made[form] = render(None, level, _stamp(None, level, {"sink": self, **event, **place}))
             follower.sink(made[form])
 
-    def set_level(self, level: str) -> None:
-        """`level` is one of `checks.LEVELS`."""
-        self.threshold = _RANK[level]
+    def set_level(self, level: str, levels: Mapping[str, str] = MappingProxyType({})) -> None:
+        """From now on lines from `level` on are written, those of a module of `levels` from its own on.
+
+        Levels are those of `checks.LEVELS`. `agent` stands for `agent.ipc` too, unless that has one itself.
+        """
+        self.thresholds = _Thresholds(level, levels)
 
     def write(self, text: str) -> None:
         """Lines for people that are no log lines."""

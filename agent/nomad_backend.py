@@ -13,6 +13,7 @@ from moot.gossip.errors import ConfigError
 from moot.gossip.net.node import Node
 from moot.gossip.serf.keys import KeyReport
 from moot.http.backend import BackendError
+from moot.http.counters import RpcCounters
 from moot.http.nomad_operations import ApiSettings, Figures, KeyringOperation, LogLevel
 from moot.http.schema import HostAnswer
 
@@ -36,6 +37,11 @@ class NomadBackend:
         self.settings = settings
         self.node_id = node_id
         self.client_nodes: Callable[[], Mapping[str, int]] = dict
+        self.rpc_counters = RpcCounters()
+        """Of the RPC port; whoever serves it puts its own here, as with the next."""
+        self.ipc_counters = RpcCounters()
+        self.machine: Callable[[], Mapping[str, float]] = dict
+        """Figures of the machine, nothing unless they are published."""
         self._node = node
         self._logs = logs
         self._reload = reload
@@ -69,7 +75,13 @@ class NomadBackend:
             counters=self._no_counters if node is None else node.counters,
             version=__version__,
             health_score=int(stats.get("health_score", "0")),
-            queues={name: int(stats.get(f"{name}_queue", "0")) for name in ("intent", "event", "query")},
+            queues={"claim": 0 if node is None else node.serf.swim.broadcasts_queued}
+            | {name: int(stats.get(f"{name}_queue", "0")) for name in ("intent", "event", "query")},
+            clocks={name: int(stats.get(f"{name}_time", "0")) for name in ("member", "event", "query")},
+            rpc=self.rpc_counters,
+            ipc=self.ipc_counters,
+            log_lines=self._logs.written,
+            machine=self.machine(),
             tasks=trio.lowlevel.current_statistics().tasks_living,
             client_nodes=self.client_nodes(),
         )

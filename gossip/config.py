@@ -109,6 +109,8 @@ class SerfConfig:
     prune_memory: float = 120.0
     """A pruned member is not taken back from push/pulls for this long, unless it speaks up itself."""
     queue_check_interval: float = 30.0
+    queue_depth_warning: int = 128
+    """From so many messages on in a queue, it is told (Serf's QueueDepthWarning)."""
     queue_depth_max: int = 4096
     event_buffer: int = 512
     query_buffer: int = 512

@@ -1,6 +1,7 @@
-"""HttpCounters: what the server counts and `/v1/moot/agent` shows."""
+"""What the servers count: HttpCounters, which `/v1/moot/agent` shows, and RpcCounters."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -19,3 +20,15 @@ class HttpCounters:
     timeouts: int = 0
     faults: int = 0
     """Requests that ended in a bug of ours, answered with 500."""
+
+
+@dataclass(slots=True)
+class RpcCounters:
+    """Counts since start of one server of calls. Methods that it does not know count as `other`."""
+
+    connections: int = 0
+    connections_refused: int = 0
+    """Turned away or hung up on: too many, or what came was no call."""
+    requests: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    """Those of `requests` that were answered with an error."""

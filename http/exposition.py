@@ -1,6 +1,7 @@
-"""Exposition: the agent's figures in the text format of Prometheus, from a registry of its own.
+"""Exposition: the agent's figures in the text formats of Prometheus and OpenMetrics, from a registry of its own.
 
-Names and units follow Prometheus' conventions; they begin with `moot_`, but for those of the process.
+Names and units follow Prometheus' conventions; they begin with `moot_`, but for those of the process. There are as
+many series with 10,000 members as with one: no label holds anything that members or clients can choose.
 """
 
 from collections import Counter
@@ -9,14 +10,23 @@ from typing import Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import Counter as Total
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from moot.http.figures import BY_KIND, GOSSIP, HTTP
+from moot.gossip.counters import BOUNDS, Durations
+from moot.gossip.serf.members import MemberStatus
 from moot.http.metrics import Metrics
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-METHODS: Final = frozenset({"GET", "PUT", "POST"})
+METHODS: Final = frozenset({"GET", "PUT", "POST", "HEAD", "DELETE"})
 BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds. Most answers come from memory; joins and key operations wait for the network."""
 
@@ -31,22 +41,33 @@ class Exposition:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Figures(metrics, members))
         ProcessCollector(registry=self._registry)
-        self._requests = Histogram(
+        self._durations = Histogram(
             "moot_http_request_duration_seconds",
             "Time from a request to its answer, by route.",
-            ("path", "method", "code"),
+            ("path",),
             buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self._responses = Total(
+            "moot_http_responses",
+            "Answers of the routes, by route, method and status.",
+            ("path", "method", "code"),
             registry=self._registry,
         )
 
     def observe(self, path: str, method: str, status: int, seconds: float) -> None:
         """A request was answered; `path` is that of its route. Made-up methods count as one."""
-        verb = method if method in METHODS else "other"
-        self._requests.labels(path, verb, str(status)).observe(seconds)
+        self._durations.labels(path).observe(seconds)
+        self._responses.labels(path, method if method in METHODS else "other", str(status)).inc()
 
     def text(self) -> bytes:
-        """All figures as of now."""
+        """All figures as of now, in Prometheus' text format 0.0.4."""
         return prometheus_client.generate_latest(self._registry)
+
+    def openmetrics(self) -> bytes:
+        """The same in the text format of OpenMetrics 1.0."""
+        text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+        return text
 
 
 class _Figures(Collector):
@@ -59,26 +80,38 @@ class _Figures(Collector):
     def collect(self) -> Iterable[Metric]:
         metrics = self._metrics
         figures = metrics.figures()
-        for rows, source in ((GOSSIP, figures.counters), (HTTP, metrics.http)):
-            for row in rows:
-                yield CounterMetricFamily(row.prometheus, row.help, value=getattr(source, row.field))
-        for row, label in BY_KIND:
-            counted: Counter[object] = getattr(figures.counters, row.field)
-            yield _counters(row.prometheus, row.help, label, {str(kind): count for kind, count in counted.items()})
+        for row, total in metrics.rows(figures):
+            unit = "bytes" if row.prometheus.endswith("_bytes") else ""
+            if isinstance(total, Counter):
+                yield _counters(row.prometheus, row.help, row.label, total)
+            else:
+                assert isinstance(total, int)
+                yield CounterMetricFamily(row.prometheus, row.help, value=total, unit=unit)
         yield _counters("moot_member_changes", "Changes of members, by what happened.", "change", metrics.changes)
+        yield _counters("moot_log_lines", "Lines written to the log, by level.", "level", figures.log_lines)
         yield CounterMetricFamily("moot_user_events", "User events received.", value=metrics.user_events)
         yield CounterMetricFamily("moot_queries", "Queries received.", value=metrics.queries)
-        build = GaugeMetricFamily("moot_build_info", "Always 1; the version is in the label.", labels=["version"])
-        build.add_metric([figures.version], 1)
-        yield build
+        yield _histogram(
+            "moot_gossip_probe_rtt_seconds",
+            "Round trip times of probes that were answered directly.",
+            figures.counters.probe_rtts,
+        )
+        yield _histogram(
+            "moot_event_loop_delay_seconds",
+            "How late the event loop was for a task that is due once a second.",
+            metrics.delays,
+        )
+        yield InfoMetricFamily("moot_build", "The version, in the label.", value={"version": figures.version})
         yield GaugeMetricFamily(
             "moot_health_score",
             "0 is healthy; more means that this agent itself is slow.",
             value=figures.health_score,
         )
         yield GaugeMetricFamily("moot_tasks", "Tasks of the event loop that are alive.", value=figures.tasks)
-        yield _gauges("moot_queue_length", "Broadcasts that wait, by kind.", "queue", figures.queues)
-        yield _gauges("moot_members", "Members known to this agent, by status.", "status", self._members())
+        yield _gauges("moot_queue_length", "Messages that wait to be gossiped, by kind.", "queue", figures.queues)
+        yield _gauges("moot_lamport_time", "Lamport clocks of the pool as known here.", "clock", figures.clocks)
+        members = dict.fromkeys((status.value for status in MemberStatus), 0) | dict(self._members())
+        yield _gauges("moot_members", "Members known to this agent, by status.", "status", members)
         yield _gauges(
             "moot_client_nodes", "Client nodes registered with this agent, by status.", "status", figures.client_nodes
         )
@@ -87,7 +120,7 @@ class _Figures(Collector):
 def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=[label])
     for kind, value in values.items():
-        family.add_metric([kind], value)
+        family.add_metric([str(kind)], value)
     return family
 
 
@@ -96,3 +129,11 @@ def _gauges(name: str, text: str, label: str, values: Mapping[str, int]) -> Gaug
     for kind, value in values.items():
         family.add_metric([kind], value)
     return family
+
+
+def _histogram(name: str, text: str, durations: Durations) -> HistogramMetricFamily:
+    reached, buckets = 0, []
+    for bound, count in zip((*map(str, BOUNDS), "+Inf"), durations.counts, strict=True):
+        reached += count
+        buckets.append((bound, float(reached)))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=durations.total, unit="seconds")

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from moot.gossip.counters import Counters
 from moot.gossip.serf.keys import KeyReport
 from moot.http.acl import Acl
+from moot.http.counters import RpcCounters
 from moot.http.schema import HostAnswer
 
 KeyringOperation = Literal["list", "install", "use", "remove"]
@@ -32,7 +33,17 @@ class Figures:
     version: str
     health_score: int = 0
     queues: Mapping[str, int] = field(default_factory=dict)
-    """Broadcasts that wait, by `intent`, `event` and `query`."""
+    """Broadcasts that wait, by `claim` (of memberlist's), `intent`, `event` and `query` (of Serf's)."""
+    clocks: Mapping[str, int] = field(default_factory=dict)
+    """Lamport times, by `member`, `event` and `query`."""
+    rpc: RpcCounters = field(default_factory=RpcCounters)
+    """Of the RPC port; zero on an agent that has none."""
+    ipc: RpcCounters = field(default_factory=RpcCounters)
+    """Of Serf's client RPC."""
+    log_lines: Mapping[str, int] = field(default_factory=dict)
+    """Lines written to the log, by level."""
+    machine: Mapping[str, float] = field(default_factory=dict)
+    """Figures of the machine by the end of their name (`memory.total`), when they are published."""
     tasks: int = 0
     """Trio tasks that are alive."""
     client_nodes: Mapping[str, int] = field(default_factory=dict)

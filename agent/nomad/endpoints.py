@@ -106,7 +106,9 @@ class Endpoints:
             "Node.UpdateStatus": self._update_status,
             "Node.List": self._node_list,
         }
-        self._services = {name.partition(".")[0] for name in (*self._local, *self._by_region)}
+        self.methods = frozenset((*self._local, *self._by_region))
+        """What can be called."""
+        self._services = {name.partition(".")[0] for name in self.methods}
 
     async def answer(self, method: str, body: bytes, caller: Caller) -> bytes:
         """The answer's body. Raises Refused with the text for the caller, whatever the call is."""

@@ -26,6 +26,7 @@ from moot.agent.nomad.pool import PoolSource
 from moot.agent.nomad.registry import DOWN, NodeEntry, NodeRegistry, RegistrySettings
 from moot.gossip.errors import WireError
 from moot.gossip.record import Address
+from moot.http.counters import RpcCounters
 from moot.http.faults import FaultReports
 
 BACKLOG: Final = 256
@@ -94,10 +95,10 @@ class NomadRpcServer:
         self._finished = trio.Event()
         self._serving = False
         self._sources: dict[str, _Source] = {}
-        self._turned_away_count = 0
         self._told_at = -REPEAT_AFTER
         self.open_count = 0
         """Connections that are being served."""
+        self.counters = RpcCounters()
 
     async def listen(self, host: str, port: int, *, bound: socket.socket | None = None) -> Address:
         """Bind; port 0 takes any free one. `bound` is a socket that is bound already, and then is ours.
@@ -167,6 +168,7 @@ class NomadRpcServer:
             self._turn_away(about, "too many connections")
             return
         self._sources[ip] = source
+        self.counters.connections += 1
         self.open_count += 1
         source.open_count += 1
         try:
@@ -242,9 +244,12 @@ class NomadRpcServer:
                 await stream.send_all(answer)
 
     async def _answer(self, head: Head, body: bytes, caller: Caller) -> bytes:
+        method = head.method if head.method in self._endpoints.methods else "other"
+        self.counters.requests[method] += 1
         try:
             return encode_answer(head, body=await self._endpoints.answer(head.method, body, caller))
         except Refused as refusal:
+            self.counters.errors[method] += 1
             return encode_answer(head, error=str(refusal))
 
     async def _read(self, stream: trio.abc.Stream, reader: FrameReader, patience: float) -> tuple[Head, bytes] | None:
@@ -267,12 +272,15 @@ class NomadRpcServer:
 
     def _turn_away(self, about: str, reason: str) -> None:
         """Hang up, and say so, but not too often."""
-        self._turned_away_count += 1
+        self.counters.connections_refused += 1
         now = trio.current_time()
         if now - self._told_at >= REPEAT_AFTER:
             self._told_at = now
             self._log.warn(
-                "hung up on a client", client=about, reason=reason[:ERROR_CHARS_MAX], count=self._turned_away_count
+                "hung up on a client",
+                client=about,
+                reason=reason[:ERROR_CHARS_MAX],
+                count=self.counters.connections_refused,
             )
 
 

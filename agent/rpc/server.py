@@ -14,6 +14,7 @@ from moot.agent.logs import Log
 from moot.agent.rpc.contract import Limits, RpcBackend
 from moot.agent.rpc.session import Session
 from moot.gossip.record import Address
+from moot.http.counters import RpcCounters
 from moot.http.faults import FaultReports
 
 BACKLOG: Final = 128
@@ -44,10 +45,10 @@ class RpcServer:
         self._auth_key = auth_key
         self._limits = limits or Limits()
         self._listeners: list[trio.SocketListener] = []
-        self._refused_count = 0
         self._refusal_told_at = -REPEAT_AFTER
         self.open_count = 0
         """Connections that are being served."""
+        self.counters = RpcCounters()
 
     async def listen(self, host: str, port: int) -> Address:
         """Bind; port 0 takes any free one. Answers with where it listens. Raises OSError."""
@@ -73,6 +74,7 @@ class RpcServer:
             self._turn_away(about)
             return
         self.open_count += 1
+        self.counters.connections += 1
         self._log.debug("accepted client", client=about)
         try:
             await Session(
@@ -82,6 +84,7 @@ class RpcServer:
                 limits=self._limits,
                 log=self._log,
                 about=about,
+                counters=self.counters,
             ).run()
         except Exception as error:  # the outermost frame of a connection: a bug costs one client, not the agent
             self._faults.tell(f"RPC client {about}", error, trio.current_time())
@@ -90,10 +93,12 @@ class RpcServer:
 
     def _turn_away(self, about: str) -> None:
         """Hang up; there is nothing that a client would read before its own request."""
-        self._refused_count += 1
+        self.counters.connections_refused += 1
         now = trio.current_time()
         if now - self._refusal_told_at >= REPEAT_AFTER:
-            self._log.warn("too many clients, hanging up on the next", client=about, refused=self._refused_count)
+            self._log.warn(
+                "too many clients, hanging up on the next", client=about, refused=self.counters.connections_refused
+            )
             self._refusal_told_at = now
 
 

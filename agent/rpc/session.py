@@ -27,6 +27,7 @@ from moot.gossip.expressions import Expression, ExpressionError
 from moot.gossip.pack import pack_typed
 from moot.gossip.serf.asking import Question
 from moot.gossip.serf.members import SerfMember
+from moot.http.counters import RpcCounters
 
 TOO_MANY_STREAMS = "too many streams and queries are open on this connection"
 TURN = 0.005
@@ -49,6 +50,7 @@ class Session:
         limits: Limits,
         log: Log,
         about: str,
+        counters: RpcCounters | None = None,
     ) -> None:
         self._connection = Connection(stream, limits)
         self._streams = Streams(self._connection, backend, about, limits.streams_max)
@@ -57,6 +59,7 @@ class Session:
         self._limits = limits
         self._log = log
         self._about = about
+        self._counters = counters or RpcCounters()
         self._shaken = False
         self._authenticated = False
         self._nursery: trio.Nursery
@@ -125,6 +128,7 @@ class Session:
             await self._answer(seq, protocol.HANDSHAKE_REQUIRED)
             raise Hangup(protocol.HANDSHAKE_REQUIRED)
         known = command in BODIES
+        self._counters.requests[command if known else "other"] += 1
         layout = BODIES.get(command)
         if self._auth_key and not self._authenticated and command not in ("handshake", "auth"):
             self._log.warn("client sends commands before it authenticates", client=self._about)
@@ -139,6 +143,7 @@ class Session:
         try:
             await self._commands[command](seq, body)
         except (CommandError, ConfigError) as refusal:
+            self._counters.errors[command] += 1
             self._log.warn("command refused", client=self._about, command=command, reason=refusal)
             await self._answer(seq, str(refusal))
 

@@ -22,6 +22,7 @@ from moot.gossip.net.keyring_file import KeyringFile
 from moot.gossip.net.refusals import Refusals
 from moot.gossip.net.settings import NodeSettings as NodeSettings
 from moot.gossip.net.streams import Streams
+from moot.gossip.net.tally import tally
 from moot.gossip.net.targets import JoinOutcome, ResolveError, resolve_target
 from moot.gossip.net.transport import CATCH_UP_MAX, CATCH_UP_TIME, ByteStream, Transport
 from moot.gossip.record import Address, Ticket
@@ -434,6 +435,7 @@ class Node:
         for fault in opened.errors:
             refused[fault.kind] += 1
         if opened.messages:
+            tally(self.counters.messages_in, opened.messages)
             self._drive(self.serf.on_packet, source, opened.messages)
 
     def _catch_up(self) -> None:
@@ -457,6 +459,7 @@ class Node:
         try:
             reply = await self._streams.request(to, first, within)
         except StreamError as error:
+            self.counters.streams_failed += 1
             if isinstance(error.__cause__, CryptoError):
                 self._refusals.note(to)
             self._drive(self.serf.on_stream_failed, ticket, str(error))
@@ -473,6 +476,7 @@ class Node:
 
     def _send_packet(self, to: Address, messages: Sequence[PacketMessage], crc: bool) -> None:
         assert self._transport is not None
+        tally(self.counters.messages_out, messages)
         for packet in self._codec.seal_all(messages, crc):
             self._transport.send_packet(packet, to)
 

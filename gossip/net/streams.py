@@ -14,6 +14,7 @@ import trio
 from moot.gossip.config import WireConfig
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CryptoError, StreamError, WireError
+from moot.gossip.net.tally import tally
 from moot.gossip.net.transport import ByteStream, Transport, peer_address
 from moot.gossip.record import Address, message
 from moot.gossip.swim.messages import Ack, ErrorReply, Ping, PushPull, StreamMessage
@@ -141,6 +142,7 @@ class Streams:
                         self._counters.refused[fault.kind] += 1
                     return message
                 hold(reader.held)
+                    tally(self._counters.messages_in, (message,))
                 if reader.hungry:
                     break
 
@@ -231,6 +233,7 @@ class Streams:
         two, and encoding a great one takes a hundred times as long as comparing."""
         if not isinstance(message, PushPull):
             plain = content(message, self._wire)
+        tally(self._counters.messages_out, (message,))
         else:
             if message != self._last_push_pull:
                 self._last_push_pull, self._last_content = message, content(message, self._wire)

@@ -58,6 +58,18 @@ class GivenUp:
 
 
 @message
+class QueueDeep:
+    """More waits to be gossiped than is usual: peers are told slowly, or somebody floods the pool."""
+
+    queue: str
+    """intent, query or event."""
+    depth: int
+    """Messages that waited."""
+    dropped: int
+    """How many of them were dropped, since they were too many."""
+
+
+@message
 class UserEventReceived:
     """A user event passed de-duplication."""
 
@@ -149,6 +161,7 @@ SerfEvent: TypeAlias = (
     MemberEvent
     | MemberLeaving
     | GivenUp
+    | QueueDeep
     | UserEventReceived
     | QueryReceived
     | QueryAcked

@@ -70,6 +70,7 @@ class Membership:
         if held is not None:
             if held.status is MemberStatus.FAILED and now - held.gone_at < self._config.flap_timeout:
                 self.flaps[name] += 1
+                self._counters.flaps += 1
             member = held.became(MemberStatus.ALIVE, record=record)
         elif intent is not None:
             status = MemberStatus.LEAVING if intent.leave else MemberStatus.ALIVE

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from moot.gossip.serf.events import QueueDeep
 from moot.gossip.serf.state import State
 from moot.gossip.swim.broadcast import BroadcastQueue
 from moot.gossip.swim.messages import User
@@ -21,10 +22,13 @@ class Outbox:
         self.queries: BroadcastQueue[User] = BroadcastQueue(mult, count, size_of)
         self.events: BroadcastQueue[User] = BroadcastQueue(mult, count, size_of)
         self._in_order = (self.intents, self.queries, self.events)
+        self._names = ("intent", "query", "event")
         self._idle = True
         """Whether nothing is queued: asked for every packet, and mostly so."""
         self._size_of = size_of
         self._wake = state.swim.wake_gossip
+        self._effects = state.effects
+        self._depth_warning = state.config.queue_depth_warning
         self._depth_max = state.config.queue_depth_max
         self._room = swim_config.packet_size_max - swim_config.packet_overhead - 2 * COMPOUND_OVERHEAD
         """The largest message in bytes that fits into an empty gossip packet."""
@@ -68,6 +72,9 @@ class Outbox:
         return taken
 
     def check(self, now: float) -> None:
-        """Cut every queue down to its limit; called now and then."""
-        for queue in self._in_order:
-            queue.prune(now, self._depth_max)
+        """Tell of queues that are deep, and cut each down to its limit; called now and then."""
+        for name, queue in zip(self._names, self._in_order, strict=True):
+            depth = len(queue)
+            dropped = queue.prune(now, self._depth_max)
+            if depth >= self._depth_warning:
+                self._effects.notify(QueueDeep(name, depth, dropped))

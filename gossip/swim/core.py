@@ -125,7 +125,7 @@ class Swim:
     def on_stream(self, now: float, source: Address, ticket: Ticket, message: StreamMessage) -> None:
         """The first message of a stream that a peer opened. Without a reply the driver closes it."""
         if isinstance(message, PushPull):
-            self._sync.on_request(now, ticket, message)
+            self._sync.on_request(now, source, ticket, message)
         elif isinstance(message, Ping):
             if not message.node or message.node == self._state.name:
                 self._state.effects.reply_stream(ticket, Ack(message.seq))

@@ -95,7 +95,7 @@ class NameConflict:
 class MergeRefused:
     """A push/pull was not taken over: versions do not fit, or the guard above said no."""
 
-    peer: Address | None
+    peer: Address
     reason: str
 
 

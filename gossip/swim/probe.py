@@ -127,6 +127,7 @@ class Prober:
             self._note(now, probe.target.name, now - probe.sent_at if direct else None)
             self._state.awareness.change(-1)
             if not probe.indirect:
+                self._state.counters.probe_rtts.add(now - probe.sent_at)
                 self._state.upper.on_rtt(now, probe.target, now - probe.sent_at, ack.payload)
             return
         relay = self._relays.pop(ack.seq, None)

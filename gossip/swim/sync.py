@@ -70,13 +70,13 @@ class Sync:
             self._next_of(join)
         return join.ticket
 
-    def on_request(self, now: float, ticket: Ticket, request: PushPull) -> None:
+    def on_request(self, now: float, source: Address, ticket: Ticket, request: PushPull) -> None:
         """A peer sent its table: answer with ours as it is now, then take its over."""
         self._state.counters.push_pulls += 1
         self._state.effects.reply_stream(ticket, self._local_state(join=request.join))
         reason = self._merge(now, request, request.join)
         if reason is not None:
-            self._state.upper.on_event(now, MergeRefused(None, reason))
+            self._state.upper.on_event(now, MergeRefused(source, reason))
 
     def on_stream_end(self, now: float, ticket: Ticket, reply: StreamMessage | None, reason: str) -> None:
         """A push/pull that we began is over."""

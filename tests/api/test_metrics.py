@@ -3,18 +3,19 @@
 import dataclasses
 import math
 import re
+from collections import Counter
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from moot.gossip.counters import Counters
+from moot.gossip.counters import Counters, Durations
 from moot.gossip.record import Address
 from moot.gossip.serf.events import MemberChange, MemberEvent, QueryReceived, UserEventReceived
 from moot.gossip.serf.messages import Query, UserEvent
 from moot.http.api import build_api
-from moot.http.counters import HttpCounters
+from moot.http.counters import HttpCounters, RpcCounters
 from moot.http.exchange import Request
-from moot.http.figures import BY_KIND, GOSSIP, HTTP, Row
+from moot.http.figures import GROUPS, Group
 from moot.http.metrics import Metrics
 from moot.http.nomad_operations import ApiSettings, Figures
 from moot.http.schema import MetricsAnswer, SampledAnswer
@@ -119,16 +120,27 @@ def test_kinds_become_labels() -> None:
     assert found == {("nomad.memberlist.refused", "crc"): 2, ("nomad.serf.unknown_messages", "99"): 1}
 
 
-@pytest.mark.parametrize(
-    ("kept", "rows"),
-    [(Counters, [*GOSSIP, *(row for row, _ in BY_KIND)]), (HttpCounters, list(HTTP))],
-)
-def test_every_counter_is_told(kept: type[Counters | HttpCounters], rows: list[Row]) -> None:
-    assert {field.name for field in dataclasses.fields(kept)} == {row.field for row in rows}
+KEPT: dict[str, object] = {
+    "counters": Counters(),
+    "http": HttpCounters(),
+    "rpc": RpcCounters(),
+    "ipc": RpcCounters(),
+}
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.source)
+def test_every_counter_is_told(group: Group) -> None:
+    kept = KEPT[group.source]
+    assert dataclasses.is_dataclass(kept)
+    held = {field.name: getattr(kept, field.name) for field in dataclasses.fields(kept)}
+    assert {name for name, value in held.items() if not isinstance(value, Durations)} == {
+        row.field for row in group.rows
+    }
+    assert all(isinstance(held[row.field], Counter) == bool(row.label) for row in group.rows)
 
 
 def test_names_are_as_nomad_and_prometheus_want_them() -> None:
-    rows = [*GOSSIP, *HTTP, *(row for row, _ in BY_KIND)]
+    rows = [row for group in GROUPS for row in group.rows]
     assert all(re.fullmatch(r"nomad(\.[a-z_]+)+", row.nomad) for row in rows)
     assert all(re.fullmatch("moot_[a-z_]+", row.prometheus) for row in rows)
     assert all(row.help.endswith(".") for row in rows)
@@ -155,8 +167,9 @@ async def test_prometheus_reads_what_is_served() -> None:
     assert found["moot_members", "alive"] == 1
     assert found["moot_client_nodes", "ready"] == 3
     assert found["moot_build_info", "0.1.0"] == 1
-    assert found["moot_http_request_duration_seconds_count", "405", "other", "/v1/regions"] == 1
-    assert found["moot_http_request_duration_seconds_count", "200", "GET", "/v1/regions"] == 1
+    assert found["moot_http_responses_total", "405", "other", "/v1/regions"] == 1
+    assert found["moot_http_responses_total", "200", "GET", "/v1/regions"] == 1
+    assert found["moot_http_request_duration_seconds_count", "/v1/regions"] == 2
     assert found["process_open_fds",] > 0
     assert not any(name.endswith("_created") for name, *_ in found)
 

@@ -19,6 +19,7 @@ from moot.gossip.serf.events import (
     MemberEvent,
     MemberLeaving,
     QueryReceived,
+    QueueDeep,
     UserEventReceived,
 )
 from moot.gossip.serf.members import MemberStatus, SerfMember
@@ -125,7 +126,7 @@ def serf_member(status: MemberStatus = MemberStatus.ALIVE) -> SerfMember:
             MemberEvent(MemberChange.JOIN, serf_member()),
             "[INFO]  serf: member joined: name=web address=127.0.0.1:4648",
         ),
-        (MemberEvent(MemberChange.FAILED, serf_member()), "[WARN]  serf: member failed: name=web"),
+        (MemberEvent(MemberChange.FAILED, serf_member()), "[INFO]  serf: member failed: name=web"),
         (MemberEvent(MemberChange.LEAVE, serf_member()), "[INFO]  serf: member left: name=web"),
         (MemberEvent(MemberChange.REAP, serf_member()), "[INFO]  serf: member forgotten: name=web"),
         (MemberLeaving(serf_member(MemberStatus.LEAVING)), "[INFO]  serf: member is leaving: name=web"),
@@ -137,7 +138,7 @@ def serf_member(status: MemberStatus = MemberStatus.ALIVE) -> SerfMember:
         (Refuted(7, "me"), "[WARN]  serf: heard by hearsay that we are dead or different, refuted: incarnation=7"),
         (StreamPingOnly(WEB), "[WARN]  serf: member answers over TCP but not over UDP; is UDP blocked?: name=web"),
         (NameConflict(WEB, WEB), "[ERROR] serf: two members have the same name; the first is kept: name=web"),
-        (MergeRefused(None, "no"), "[WARN]  serf: refused to merge with a pool: peer=unknown reason=no"),
+        (MergeRefused(HERE, "no"), "[WARN]  serf: refused to merge with a pool: peer=127.0.0.1:4648 reason=no"),
         (SyncFailed(HERE, "no"), "[WARN]  serf: could not exchange state: peer=127.0.0.1:4648 reason=no"),
         (
             StreamRefused(HERE, "the label is not ours"),
@@ -149,6 +150,11 @@ def serf_member(status: MemberStatus = MemberStatus.ALIVE) -> SerfMember:
         (
             QueryReceived(Query(3, 1, HERE, "db", (), 0, 0, 1, "load"), 9.0),
             "[DEBUG] serf: query: name=load ltime=3 sender=db",
+        ),
+        (QueueDeep("event", 130, 0), "[WARN]  serf: much waits to be gossiped: queue=event depth=130\n"),
+        (
+            QueueDeep("query", 5000, 904),
+            "[WARN]  serf: much waits to be gossiped: queue=query depth=5000 dropped=904",
         ),
         (EventsLost(4), "[WARN]  serf: too many events at once, some are not in this log: count=4"),
     ],
@@ -183,7 +189,7 @@ async def test_names_from_the_network_cannot_flood_the_log(autojump_clock: trio.
     made, stream = logs()
     event_log = EventLog(made.logger("serf"), own_name="me")
     for number in range(3000):
-        event_log(MergeRefused(None, f"member '{number}' is not a server"))
+        event_log(MergeRefused(HERE, f"member '{number}' is not a server"))
     event_log(StreamPingOnly(WEB))
     assert stream.getvalue().count("refused to merge") == DIFFERENT_MAX
     assert stream.getvalue().count("is UDP blocked") == 1
@@ -191,7 +197,7 @@ async def test_names_from_the_network_cannot_flood_the_log(autojump_clock: trio.
     with trio.move_on_after(2.5 * REPEAT_AFTER):
         await event_log.report_refused(Counters())
     assert stream.getvalue().count(f'more warnings than are written: kinds="merge {3000 - DIFFERENT_MAX}"') == 1
-    event_log(MergeRefused(None, "member 'x' is not a server"))
+    event_log(MergeRefused(HERE, "member 'x' is not a server"))
     assert "'x'" in stream.getvalue()
 
 

@@ -100,6 +100,7 @@ def test_tables_whose_versions_do_not_fit_are_not_merged() -> None:
     assert desk.status("b") is None
     (refused,) = desk.out.took(MergeRefused)
     assert "protocol" in refused.reason
+    assert refused.peer.port
 
 
 @pytest.mark.parametrize(
