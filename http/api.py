@@ -2,6 +2,7 @@
 
 from moot.http.backend import Backend
 from moot.http.counters import HttpCounters
+from moot.http.docs_api import DocsApi
 from moot.http.metrics import Metrics
 from moot.http.metrics_api import MetricsApi
 from moot.http.monitor import MonitorApi
@@ -33,4 +34,5 @@ def build_api(
         MootApi(backend, counters),
         PoolApi(backend),
     )
-    return Router(backend, [route for part in parts for route in part.routes()], observe=figures.observe)
+    routes = [route for part in parts for route in part.routes()]
+    return Router(backend, [*routes, *DocsApi(backend, routes).routes()], observe=figures.observe)

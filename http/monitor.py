@@ -11,16 +11,18 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, cast, get_args
+from typing import Annotated, Final, Literal, cast, get_args
 
+import msgspec
 import trio
 
 from moot.http.acl import Right
 from moot.http.backend import Backend
+from moot.http.describe import COMMON, COMMON_FAILURES, Answer, Doc, Failure, Parameter, Truth
 from moot.http.exchange import JSON, HttpError, Reply, Send, Stream
-from moot.http.nomad_admin import refuse_other_agents
+from moot.http.nomad_admin import ONE_AGENT, OTHERS, refuse_other_agents
 from moot.http.nomad_operations import LogLevel
-from moot.http.routes import ANY, Call, Route, check_query, read_bool
+from moot.http.routes import ANY, READ, Call, Route, check_query, read_bool
 
 HEARTBEAT: Final = 1.0
 """Seconds of silence after which a frame says that the agent is still there."""
@@ -45,6 +47,55 @@ class Wish:
     located: bool
 
 
+LEVEL_PATTERN: Final = "|".join(
+    "".join(f"[{letter.upper()}{letter}]" for letter in word) for word in get_args(LogLevel)
+).join(("^(", ")?$"))
+"""Levels in any case, for a dialect that cannot say so."""
+
+
+class Frame(msgspec.Struct, omit_defaults=True, rename="pascal"):
+    """A piece of the log; empty after each second of silence."""
+
+    data: str = ""
+    """Base64 of whole lines, together up to 1 KiB; a longer line is cut."""
+    file_event: str = ""
+    """`log`."""
+
+
+MONITOR: Final = Doc(
+    "Follow the log.",
+    "Without end, until the client hangs up. Any method is taken. What waits for one reader is at most 256 KiB:"
+    " what is more is"
+    " lost, and a line tells how much.",
+    methods=READ,
+    right=Right.AGENT_READ,
+    parameters=(
+        Parameter(
+            "log_level",
+            "trace, debug, info (unless given), warn, error or off, in any case; it may be finer than the agent's"
+            " own.",
+            Annotated[str, msgspec.Meta(pattern=LEVEL_PATTERN)],
+        ),
+        Parameter("plain", "Whether the lines come as they are. Empty counts as false.", Literal["", Truth]),
+        Parameter("log_json", "Whether each line is a JSON object. Empty counts as false.", Literal["", Truth]),
+        Parameter("log_include_location", "Whether lines tell their place in the code.", Literal["", Truth]),
+        *ONE_AGENT,
+        *COMMON,
+    ),
+    answers=(
+        Answer(Frame, "Objects one after the other without anything between them;", streamed=True),
+        Answer(str, "with `plain` the lines.", content_type=PLAIN, streamed=True),
+    ),
+    failures=(
+        Failure(400, "Unknown log level: …"),
+        Failure(400, "Unknown option for …: strconv.ParseBool: parsing …: invalid syntax"),
+        Failure(400, "Cannot target node and server simultaneously"),
+        *COMMON_FAILURES,
+        *OTHERS,
+    ),
+)
+
+
 class MonitorApi:
     """The handler."""
 
@@ -53,7 +104,7 @@ class MonitorApi:
 
     def routes(self) -> list[Route]:
         """The table. Nomad takes any method here, and looks at the parameters before the rights."""
-        return [Route("/v1/agent/monitor", ANY, self.monitor, own_pages_only=True, right=None)]
+        return [Route("/v1/agent/monitor", ANY, self.monitor, own_pages_only=True, right=None, docs=(MONITOR,))]
 
     async def monitor(self, call: Call) -> Reply:
         """Follow the log: frames of JSON, or with `plain` its lines."""

@@ -6,10 +6,12 @@ What changes anything here is kept from web pages of other sites (`guard.refuse_
 import html
 from collections import Counter
 from dataclasses import asdict
+from typing import Final
 
 from moot.http.acl import Right
 from moot.http.backend import Backend
 from moot.http.counters import HttpCounters
+from moot.http.describe import Answer, Doc, Failure
 from moot.http.exchange import HTML, Reply
 from moot.http.routes import READ, WRITE, Call, Role, Route
 from moot.http.schema import AgentAnswer, LeaveAnswer
@@ -25,6 +27,27 @@ PAGE = """<!doctype html>
 """
 
 
+UI: Final = Doc(
+    "Show a page.",
+    "It says who answers, also at all paths below; `/` leads here.",
+    answers=(Answer(str, "HTML.", content_type=HTML),),
+)
+AGENT: Final = Doc(
+    "Show the agent in short.",
+    "Cheap enough to be polled.",
+    answers=(Answer(AgentAnswer, "Who it is and how it does."),),
+)
+LEAVE: Final = Doc(
+    "Leave the pool and end.",
+    "Gracefully: it answers when the pool has heard it, and then the agent ends with exit code 0.",
+    answers=(Answer(LeaveAnswer, "It has left."),),
+    failures=(
+        Failure(500, "Leave already in progress"),
+        Failure(500, "…", "it could not leave, and stays as it is"),
+    ),
+)
+
+
 class MootApi:
     """The handlers."""
 
@@ -35,9 +58,9 @@ class MootApi:
     def routes(self) -> list[Route]:
         """The table."""
         return [
-            Route("/ui/", READ, self.page, right=None),
-            Route("/v1/moot/agent", READ, self.agent, right=Right.AGENT_READ),
-            Route("/v1/moot/leave", WRITE, self.leave, Role.SERVER, own_pages_only=True),
+            Route("/ui/", READ, self.page, right=None, docs=(UI,)),
+            Route("/v1/moot/agent", READ, self.agent, right=Right.AGENT_READ, docs=(AGENT,)),
+            Route("/v1/moot/leave", WRITE, self.leave, Role.SERVER, own_pages_only=True, docs=(LEAVE,)),
         ]
 
     async def page(self, call: Call) -> Reply:

@@ -7,11 +7,13 @@ role passes all of it on.
 
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Final, Literal
 
 import trio
 
 from moot.http.acl import Right
 from moot.http.backend import Backend, BackendError, PoolClosed
+from moot.http.describe import PASSED_ON, REGION, Answer, Doc, Failure, Name, Parameter, Truth
 from moot.http.exchange import TEXT, HttpError, Reply
 from moot.http.pool_view import PoolView
 from moot.http.remote import Remote
@@ -21,6 +23,120 @@ from moot.http.schema import HealthAnswer, JoinAnswer, MemberAnswer, MembersAnsw
 LEADER_WAIT = 5.0
 """Seconds that status waits for a leader before it says that there is none."""
 LEADER_POLL = 0.1
+
+NO_LEADER: Final = (
+    Failure(
+        500,
+        "No cluster leader",
+        "no server of the region is alive; after 5 s, with `stale` at once the answer is empty",
+    ),
+    Failure(500, "No path to region", "no server of that region is known to be alive"),
+    *PASSED_ON,
+)
+MEMBERS: Final = Doc(
+    "List the members of the pool.",
+    "All members of all regions by name, as this agent sees them: failed and left ones too. An agent without the"
+    " server"
+    " role asks one of its servers.",
+    parameters=(Parameter("region", "Ignored, as Nomad's agents do."),),
+    answers=(Answer(MembersAnswer, "The agent that answers, and all members it knows."),),
+    failures=PASSED_ON,
+)
+SELF: Final = Doc(
+    "Show the agent itself.",
+    "Its effective configuration, its own member and its figures. Secrets never show. Nomad's documentation says"
+    " POST and its"
+    " agents take GET: here GET, POST and PUT are the same.",
+    answers=(Answer(SelfAnswer, "`config`, `member`, `stats`."),),
+)
+JOIN: Final = Doc(
+    "Join the pool through other members.",
+    "Always 200 once there is an `address`, also when nobody could be joined. One success hides the failures, and"
+    " without any"
+    " `error` has a line for each. All addresses are tried at once, and the answer waits for all of them. After a"
+    " leave began"
+    " `error` is `Serf can't Join after Leave or Shutdown`.",
+    parameters=(
+        Parameter(
+            "address",
+            "`[NAME/]HOST[:PORT]`; without a port it is the agent's own gossip port. A host name is tried at all"
+            " its addresses.",
+            list[str],
+            required=True,
+            example="127.77.0.2",
+        ),
+    ),
+    answers=(Answer(JoinAnswer, "How many exchanges worked."),),
+    failures=(Failure(400, "missing address to join"),),
+)
+FORCE_LEAVE: Final = Doc(
+    "Make a failed member leave.",
+    "A failed member becomes `left` everywhere; one that left stays so; one that is alive refutes and stays alive."
+    " 200 whatever"
+    " the name, also when no member has it: a name without its region does nothing.",
+    parameters=(
+        Parameter("node", "The full gossip name.", Name, required=True, example="moot-9.global"),
+        Parameter("prune", "Whether it is to be forgotten as well. Empty counts as false.", Literal["", Truth]),
+    ),
+    answers=(Answer(None, "The news is out."),),
+    failures=(
+        Failure(400, "missing node to force leave", "`node` is missing or empty"),
+        Failure(400, "invalid prune value"),
+        Failure(500, "timed out broadcasting node removal", "nobody could be told within 5 s"),
+    ),
+)
+SERVERS: Final = (
+    Doc(
+        "List the servers that the client role knows.",
+        methods=READ,
+        right=Right.AGENT_READ,
+        answers=(Answer(list[str], "`IP:RPCPORT` of each, sorted; reachable or not."),),
+    ),
+    Doc(
+        "Replace the servers that the client role knows.",
+        "By those that answer a ping. When none does, the list stays as it is.",
+        methods=WRITE,
+        right=Right.AGENT_WRITE,
+        parameters=(Parameter("address", "`HOST[:PORT]`; without a port it is 4647.", list[str], required=True),),
+        answers=(Answer(None, "At least one was taken."),),
+        failures=(
+            Failure(400, "missing server address"),
+            Failure(400, "1 error occurred:\n\t* …\n\n", "it did not answer"),
+            Failure(400, "… errors occurred:\n\t* …\n\n", "none of them answered"),
+        ),
+    ),
+)
+HEALTH: Final = Doc(
+    "Tell whether the agent is well.",
+    "A server is when its region has a leader, a client when it knows a server.",
+    parameters=(
+        Parameter("type", "`server` or `client`; the roles that the agent has unless given.", list[str]),
+        REGION,
+    ),
+    answers=(
+        Answer(dict[str, HealthAnswer], "By role; all are well."),
+        Answer(str, "The same JSON, as `text/plain`; some are not well.", 500, TEXT),
+    ),
+)
+LEADER: Final = Doc(
+    "Tell the leader of a region.",
+    "Nothing is elected here: it is the server of the region that is alive and whose name is lowest.",
+    parameters=(REGION,),
+    answers=(Answer(str, "`IP:RPCPORT`; empty with `stale` when there is none."),),
+    failures=NO_LEADER,
+)
+PEERS: Final = Doc(
+    "List the servers of a region.",
+    parameters=(REGION,),
+    answers=(Answer(list[str], "`IP:RPCPORT` of those that have not left, sorted."),),
+    failures=NO_LEADER,
+)
+REGIONS: Final = Doc(
+    "List the regions.",
+    parameters=(Parameter("region", "Ignored, as Nomad's agents do."),),
+    answers=(Answer(list[str], "Those that have an alive server, and the agent's own; sorted."),),
+    failures=PASSED_ON,
+)
 
 
 class NomadApi:
@@ -41,15 +157,30 @@ class NomadApi:
         """
         node_read, agent_read = Right.NODE_READ, Right.AGENT_READ
         return [
-            Route("/v1/agent/members", READ, self.members, checks_query=True, right=node_read),
-            Route("/v1/agent/self", READ | WRITE, self.self_, right=agent_read),
-            Route("/v1/agent/join", WRITE, self.join, Role.SERVER, own_pages_only=True, right=None),
-            Route("/v1/agent/force-leave", WRITE, self.force_leave, Role.SERVER, own_pages_only=True),
-            Route("/v1/agent/servers", READ | WRITE, self.servers, Role.CLIENT, own_pages_only=True, right=None),
-            Route("/v1/agent/health", READ, self.health, checks_query=True, right=None),
-            Route("/v1/status/leader", READ, self.leader, checks_query=True, right=None),
-            Route("/v1/status/peers", READ, self.peers, checks_query=True, right=None),
-            Route("/v1/regions", READ, self.regions, checks_query=True, right=None),
+            Route("/v1/agent/members", READ, self.members, checks_query=True, right=node_read, docs=(MEMBERS,)),
+            Route("/v1/agent/self", READ | WRITE, self.self_, right=agent_read, docs=(SELF,)),
+            Route("/v1/agent/join", WRITE, self.join, Role.SERVER, own_pages_only=True, right=None, docs=(JOIN,)),
+            Route(
+                "/v1/agent/force-leave",
+                WRITE,
+                self.force_leave,
+                Role.SERVER,
+                own_pages_only=True,
+                docs=(FORCE_LEAVE,),
+            ),
+            Route(
+                "/v1/agent/servers",
+                READ | WRITE,
+                self.servers,
+                Role.CLIENT,
+                own_pages_only=True,
+                right=None,
+                docs=SERVERS,
+            ),
+            Route("/v1/agent/health", READ, self.health, checks_query=True, right=None, docs=(HEALTH,)),
+            Route("/v1/status/leader", READ, self.leader, checks_query=True, right=None, docs=(LEADER,)),
+            Route("/v1/status/peers", READ, self.peers, checks_query=True, right=None, docs=(PEERS,)),
+            Route("/v1/regions", READ, self.regions, checks_query=True, right=None, docs=(REGIONS,)),
         ]
 
     async def members(self, call: Call) -> Reply:

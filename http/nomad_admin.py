@@ -1,14 +1,17 @@
 """Nomad's endpoints about one agent: host, schedulers, reload; and which agent a request means."""
 
+from typing import Final
+
 import msgspec
 
 from moot.gossip.serf.members import SerfMember
 from moot.http.acl import DENIED, Right
 from moot.http.backend import Backend
+from moot.http.describe import Answer, Body, Doc, Failure, Parameter
 from moot.http.exchange import HttpError, Reply
 from moot.http.pool_view import PoolView
 from moot.http.routes import READ, WRITE, Call, Role, Route
-from moot.http.schema import SchedulersAnswer, SchedulersConfigAnswer, TargetedHostAnswer
+from moot.http.schema import HostAnswer, SchedulersAnswer, SchedulersConfigAnswer, TargetedHostAnswer
 
 
 class SchedulersRequest(msgspec.Struct):
@@ -16,6 +19,70 @@ class SchedulersRequest(msgspec.Struct):
 
     num_schedulers: int = 0
     enabled_schedulers: list[str] = []
+
+
+OTHERS: Final = (
+    Failure(400, "unknown Nomad server …", "`server_id`"),
+    Failure(500, "No path to region", "no server of that region is known to be alive"),
+    Failure(500, "No path to node", "`node_id` is not the agent's own"),
+    Failure(500, "No cluster leader", "`server_id` is leader, and there is none"),
+    Failure(
+        500,
+        "… must be asked itself: neither logs nor facts of the machine are passed on here",
+        "another agent was named",
+    ),
+)
+"""What `refuse_other_agents` says."""
+ONE_AGENT: Final = (
+    Parameter("region", "The agent's own."),
+    Parameter("server_id", "The agent's own name or id, or `leader` if it is that."),
+    Parameter("node_id", "The agent's own id as a client."),
+)
+HOST: Final = Doc(
+    "Show facts of the machine.",
+    "The environment without the values of variables whose name may stand for a secret, the beginning of"
+    " `/etc/hosts` and"
+    " `/etc/resolv.conf`, addresses, disks. Without tokens only with `enable_debug`, which `--dev` turns on.",
+    right=Right.AGENT_READ,
+    parameters=ONE_AGENT,
+    answers=(
+        Answer(HostAnswer, "The machine of the agent,"),
+        Answer(TargetedHostAnswer, "or the same with the agent's id, when it was named."),
+    ),
+    failures=(
+        Failure(400, "Can only forward to either client node or server", "both were named"),
+        *OTHERS,
+        Failure(500, "the facts of this machine could not be had within … s"),
+    ),
+)
+SCHEDULERS: Final = Doc(
+    "List the scheduler workers.",
+    "There are none: no jobs run here.",
+    answers=(Answer(SchedulersAnswer, "An empty list."),),
+)
+CONFIG: Final = (
+    Doc(
+        "Show the configuration of the schedulers.",
+        methods=READ,
+        right=Right.AGENT_READ,
+        answers=(Answer(SchedulersConfigAnswer, "None of them."),),
+    ),
+    Doc(
+        "Configure the schedulers.",
+        "Nothing else than none is taken.",
+        methods=WRITE,
+        right=Right.AGENT_WRITE,
+        body=Body(shape=SchedulersRequest, example={"num_schedulers": 0, "enabled_schedulers": []}),
+        answers=(Answer(SchedulersConfigAnswer, "None of them."),),
+        failures=(Failure(400, "Invalid request: …"),),
+    ),
+)
+RELOAD: Final = Doc(
+    "Read the configuration anew.",
+    "As on SIGHUP.",
+    answers=(Answer(None, "It is in force."),),
+    failures=(Failure(500, "…", "it cannot be used; the old one stays in force"),),
+)
 
 
 class AdminApi:
@@ -28,10 +95,14 @@ class AdminApi:
         """The table. What shows the environment or changes anything is kept from pages of other sites."""
         schedulers, role = "/v1/agent/schedulers", Role.SERVER_FIRST
         return [
-            Route("/v1/agent/host", READ, self.host, checks_query=True, own_pages_only=True, right=None),
-            Route(schedulers, READ, self.schedulers, role, right=Right.AGENT_READ),
-            Route(f"{schedulers}/config", READ | WRITE, self.config, role, own_pages_only=True, right=None),
-            Route("/v1/agent/reload", WRITE, self.reload, own_pages_only=True),
+            Route(
+                "/v1/agent/host", READ, self.host, checks_query=True, own_pages_only=True, right=None, docs=(HOST,)
+            ),
+            Route(schedulers, READ, self.schedulers, role, right=Right.AGENT_READ, docs=(SCHEDULERS,)),
+            Route(
+                f"{schedulers}/config", READ | WRITE, self.config, role, own_pages_only=True, right=None, docs=CONFIG
+            ),
+            Route("/v1/agent/reload", WRITE, self.reload, own_pages_only=True, docs=(RELOAD,)),
         ]
 
     async def host(self, call: Call) -> Reply:

@@ -11,14 +11,85 @@ import msgspec
 
 from moot.gossip.serf.keys import OPERATIONS
 from moot.http.backend import Backend
+from moot.http.describe import Answer, Body, Doc, Failure
 from moot.http.exchange import HttpError, Reply
 from moot.http.nomad_operations import KeyringOperation
-from moot.http.routes import ANY, Call, Role, Route
+from moot.http.routes import ANY, READ, WRITE, Call, Role, Route
 from moot.http.schema import KeyringAnswer
 
 PREFIX: Final = "/v1/agent/keyring/"
 DIGITS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 PAD: Final = ord("=")
+
+
+class KeyringRequest(msgspec.Struct):
+    """A key. Its name may be written in any case."""
+
+    key: str = msgspec.field(name="Key")
+    """Base64 of 16, 24 or 32 bytes."""
+
+
+NOT_DONE: Final = (
+    Failure(
+        500,
+        "…/… nodes reported failure",
+        "so many of all that were alive; with one each also when the pool is not encrypted",
+    ),
+    Failure(500, "…/… nodes reported success", "so many of all that were alive; the others said nothing"),
+)
+"""What became of an operation that not all carried out."""
+BAD_KEY: Final = (
+    Failure(400, "Request body is empty"),
+    Failure(400, "the body cannot be read as JSON: …"),
+    Failure(400, 'the body must be a JSON object such as {"Key": "BASE64"}'),
+    Failure(400, "Key must be a text in base64"),
+    Failure(500, "illegal base64 data at input byte …"),
+)
+TEXT_OF_ALL: Final = (
+    "Any method is taken. Another word than `list`, `install`, `use` and `remove` is 404 `resource not found`. Who"
+    " is alive and"
+    " says nothing is asked again, up to three times."
+)
+EXAMPLE: Final = {"Key": "HS5lJ+XuTlYKWaeGYyG+/A=="}
+
+
+def _change(operation: str, summary: str, text: str) -> Doc:
+    return Doc(
+        summary,
+        f"{text} {TEXT_OF_ALL}",
+        methods=WRITE,
+        path=f"{PREFIX}{operation}",
+        body=Body(shape=KeyringRequest, example=EXAMPLE),
+        answers=(Answer(KeyringAnswer, "All that are alive did it; `Keys` is empty."),),
+        failures=(*BAD_KEY, *NOT_DONE),
+    )
+
+
+DOCS: Final = (
+    Doc(
+        "List the keys of the pool.",
+        TEXT_OF_ALL,
+        methods=READ,
+        path=f"{PREFIX}list",
+        answers=(Answer(KeyringAnswer, "Each key, and how many members hold it."),),
+        failures=NOT_DONE,
+    ),
+    _change(
+        "install",
+        "Give all members a key.",
+        "They take it to open what they hear, and go on sealing with the primary one.",
+    ),
+    _change(
+        "use",
+        "Make a key the primary one.",
+        "Nobody looks whether a member would be cut off; `/v1/moot/keys/use` does.",
+    ),
+    _change(
+        "remove",
+        "Take a key from all members.",
+        "Nobody looks whether a member would be cut off; `/v1/moot/keys/remove` does.",
+    ),
+)
 
 
 class KeyringApi:
@@ -29,7 +100,7 @@ class KeyringApi:
 
     def routes(self) -> list[Route]:
         """The table. Any method is taken, and listing asks for the same right as changing, both as Nomad's."""
-        return [Route(PREFIX, ANY, self.keyring, Role.SERVER, own_pages_only=True)]
+        return [Route(PREFIX, ANY, self.keyring, Role.SERVER, own_pages_only=True, docs=DOCS)]
 
     async def keyring(self, call: Call) -> Reply:
         """List, install, use or remove; a member that fails or says nothing makes it a 500."""

@@ -5,6 +5,7 @@ Everything here is kept from web pages of other sites, the keys also when they a
 
 import functools
 from contextlib import ExitStack
+from typing import Final
 
 import trio
 
@@ -14,6 +15,7 @@ from moot.gossip.serf.events import QueryAcked
 from moot.gossip.serf.messages import Coordinate
 from moot.http.acl import Right
 from moot.http.backend import Backend
+from moot.http.describe import BAD_BODY, Answer, Body, Doc, Failure, Name, Parameter
 from moot.http.exchange import JSON, LINES, HttpError, Reply, Send, Stream
 from moot.http.pool import Answers, KeyOperation, KeysRefused
 from moot.http.pool_schema import (
@@ -45,6 +47,120 @@ from moot.http.pool_schema import (
 from moot.http.routes import READ, WRITE, Call, Handler, Role, Route
 from moot.http.schema import encode
 
+NO_PAYLOAD: Final = (
+    Failure(400, "give either payload (base64) or text, not both"),
+    Failure(400, "payload must be base64; what is text can be given as text instead"),
+)
+EVENT: Final = Doc(
+    "Send a user event to the pool.",
+    body=Body(shape=EventRequest, example={"name": "deploy", "text": "v7"}),
+    answers=(Answer(EventAnswer, "It is on its way."),),
+    failures=(
+        BAD_BODY,
+        *NO_PAYLOAD,
+        Failure(400, "… exceeds configured limit of … bytes …; send less, or where to find the rest"),
+    ),
+)
+QUERY: Final = Doc(
+    "Ask the pool.",
+    "The answer begins with a line of type `asked`, has one of type `ack` or `response` for every reply as it"
+    " comes, and ends"
+    " with `done` when the time is up, or `error` when the agent stops before.",
+    body=Body(shape=QueryRequest, example={"name": "uptime", "timeout": 1}),
+    answers=(Answer(Asked | Acked | Responded | Done | Broken, "A line of JSON for every reply.", 200, LINES, True),),
+    failures=(
+        BAD_BODY,
+        *NO_PAYLOAD,
+        Failure(400, "a query can have at most … filters"),
+        Failure(400, "tag …: no regular expression: …"),
+        Failure(400, "Queries cannot contain the '_serf_' prefix"),
+        Failure(400, "… queries are open already; wait until some of them are over"),
+        Failure(400, "relay factor must be from 0 to 255"),
+        Failure(400, "query timeout must be from 0 to 24 hours"),
+        Failure(400, "query exceeds limit of … bytes; send less, or where to find the rest"),
+    ),
+)
+NO_KEYS: Final = (
+    Failure(400, "this pool is not encrypted, so it has no keys…"),
+    Failure(500, "the node has stopped", "the agent is going"),
+)
+KEYS: Final = Doc(
+    "Tell who holds which key.",
+    "Keys go by their id, eight hexadecimal digits of their SHA-256. Who is alive and says nothing is asked again.",
+    parameters=(Parameter("show", "In any form but `show=0`: with the keys themselves."),),
+    answers=(Answer(KeysAnswer, "Keys and members."),),
+    failures=NO_KEYS,
+)
+REFUSED: Final = Answer(RefusalAnswer, "Nothing was done: members that have not left could be cut off.", 409)
+
+
+def _change(summary: str, text: str, *more: Answer) -> Doc:
+    return Doc(
+        summary,
+        text,
+        body=Body(shape=KeyRequest, example={"key": "HS5lJ+XuTlYKWaeGYyG+/A=="}),
+        answers=(Answer(KeyChangeAnswer, "Who did it, who did not, who said nothing."), *more),
+        failures=(
+            BAD_BODY,
+            *NO_KEYS,
+            Failure(400, "nobody holds a key with the id …; `moot keys list` shows those that are held"),
+            Failure(400, "…; a key that is installed can be given by its id, 8 of 0-9 and a-f", "it is no key"),
+        ),
+    )
+
+
+UNLESS_FORCED: Final = (
+    "Refused when a member that has not left could be cut off, failed and silent ones included; `force` goes on."
+)
+INSTALL: Final = _change(
+    "Give all members a key.", "They take it to open what they hear, and go on sealing with the primary one."
+)
+USE: Final = _change("Make a key the primary one.", UNLESS_FORCED, REFUSED)
+REMOVE: Final = _change("Take a key from all members.", UNLESS_FORCED, REFUSED)
+TAGS: Final = (
+    Doc(
+        "Show the agent's own tags.",
+        methods=READ,
+        right=Right.NODE_READ,
+        answers=(Answer(TagsAnswer, "All of them."),),
+    ),
+    Doc(
+        "Change the agent's own tags.",
+        methods=WRITE,
+        right=Right.AGENT_WRITE,
+        body=Body(shape=TagsRequest, example={"set": {"rack": "r1"}}),
+        answers=(Answer(TagsAnswer, "All of them, after the change."),),
+        failures=(
+            BAD_BODY,
+            Failure(400, "the tag … is the agent's own in a nomad pool; take another name"),
+            Failure(400, "…", "they are too large"),
+            Failure(500, "Serf can't change tags after Leave or Shutdown"),
+        ),
+    ),
+)
+COORDINATES: Final = Doc(
+    "Show the network coordinates of all members.",
+    answers=(Answer(CoordinatesAnswer, "Of those that have one."),),
+)
+ROUND_TRIP: Final = Doc(
+    "Estimate the round trip between two members.",
+    parameters=(
+        Parameter("from", "The name of a member.", Name, required=True, example="moot-1.global"),
+        Parameter("to", "The name of another; this agent unless given."),
+    ),
+    answers=(Answer(RoundTripAnswer, "Seconds."),),
+    failures=(
+        Failure(400, "missing from, the name of a member"),
+        Failure(404, "no member is called …"),
+        Failure(404, "no coordinate of … is known yet; it comes with a probe of it that is answered"),
+    ),
+)
+FLAPS: Final = Doc(
+    "Show who flaps.",
+    "Members that came back soon after they had failed, and how often.",
+    answers=(Answer(FlapsAnswer, "Those that did at all."),),
+)
+
 
 class PoolApi:
     """The handlers."""
@@ -56,21 +172,21 @@ class PoolApi:
         """The table. All of it is about the pool, so that it needs an agent that is in one."""
         change = self.change_keys
         read, write = Right.NODE_READ, Right.AGENT_WRITE
-        table: list[tuple[str, frozenset[str], Handler, Right | None]] = [
-            ("event", WRITE, self.event, write),
-            ("query", WRITE, self.query, write),
-            ("keys", READ, self.keys, write),
-            ("keys/install", WRITE, functools.partial(change, operation="install"), write),
-            ("keys/use", WRITE, functools.partial(change, operation="use"), write),
-            ("keys/remove", WRITE, functools.partial(change, operation="remove"), write),
-            ("tags", READ | WRITE, self.tags, None),
-            ("coordinates", READ, self.coordinates, read),
-            ("rtt", READ, self.round_trip, read),
-            ("flaps", READ, self.flaps, read),
+        table: list[tuple[str, frozenset[str], Handler, Right | None, *tuple[Doc, ...]]] = [
+            ("event", WRITE, self.event, write, EVENT),
+            ("query", WRITE, self.query, write, QUERY),
+            ("keys", READ, self.keys, write, KEYS),
+            ("keys/install", WRITE, functools.partial(change, operation="install"), write, INSTALL),
+            ("keys/use", WRITE, functools.partial(change, operation="use"), write, USE),
+            ("keys/remove", WRITE, functools.partial(change, operation="remove"), write, REMOVE),
+            ("tags", READ | WRITE, self.tags, None, *TAGS),
+            ("coordinates", READ, self.coordinates, read, COORDINATES),
+            ("rtt", READ, self.round_trip, read, ROUND_TRIP),
+            ("flaps", READ, self.flaps, read, FLAPS),
         ]
         return [
-            Route(f"/v1/moot/{path}", methods, handler, Role.SERVER, own_pages_only=True, right=right)
-            for path, methods, handler, right in table
+            Route(f"/v1/moot/{path}", methods, handler, Role.SERVER, own_pages_only=True, right=right, docs=docs)
+            for path, methods, handler, right, *docs in table
         ]
 
     async def event(self, call: Call) -> Reply:

@@ -6,16 +6,16 @@ A payload is any bytes, so it travels as base64 in `payload`. Where it is UTF-8 
 
 import binascii
 from base64 import b64decode, b64encode
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from moot.gossip.serf.messages import Coordinate
+from moot.http.describe import Name
 from moot.http.exchange import HttpError
 from moot.http.pool import KeyChange, KeyHolder, KeyListing
 
 T = TypeVar("T", bound=msgspec.Struct)
-Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class EventRequest(msgspec.Struct, forbid_unknown_fields=True):

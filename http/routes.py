@@ -9,12 +9,13 @@ import enum
 import posixpath
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from moot.http.acl import Acl, Right
 from moot.http.backend import Backend, BackendError, Unacceptable
+from moot.http.describe import Doc
 from moot.http.exchange import (
     HTML,
     JSON,
@@ -99,6 +100,8 @@ class Route:
     """What the caller's token must give; None for routes that are open, or whose handlers call `Call.require`.
 
     Who forgets to say it gets the strongest."""
+    docs: Sequence[Doc] = ()
+    """What it takes and answers; see `describe` on how to write it. A test wants one for every method."""
 
 
 Observer = Callable[[str, str, int, float], None]

@@ -28,6 +28,7 @@ OPEN = (
     ("GET", "/v1/regions"),
     ("GET", "/v1/metrics"),
     ("GET", "/ui/"),
+    ("GET", "/v1/openapi.json"),
 )
 GUARDED = (
     ("GET", "/v1/agent/members", Right.NODE_READ),
