@@ -25,7 +25,6 @@ from moot.gossip.counters import BOUNDS, Durations
 from moot.gossip.serf.members import MemberStatus
 from moot.http.metrics import Metrics
 
-CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 METHODS: Final = frozenset({"GET", "PUT", "POST", "HEAD", "DELETE"})
 BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds. Most answers come from memory; joins and key operations wait for the network."""

@@ -140,9 +140,9 @@ class Streams:
                 if message is not None:
                     for fault in reader.errors:
                         self._counters.refused[fault.kind] += 1
+                    tally(self._counters.messages_in, (message,))
                     return message
                 hold(reader.held)
-                    tally(self._counters.messages_in, (message,))
                 if reader.hungry:
                     break
 
@@ -231,9 +231,9 @@ class Streams:
     def _frame(self, message: StreamMessage, *, dialer: bool) -> bytes:
         """All bytes to send. A push/pull equal to the last is not encoded again: our table rarely changes between
         two, and encoding a great one takes a hundred times as long as comparing."""
+        tally(self._counters.messages_out, (message,))
         if not isinstance(message, PushPull):
             plain = content(message, self._wire)
-        tally(self._counters.messages_out, (message,))
         else:
             if message != self._last_push_pull:
                 self._last_push_pull, self._last_content = message, content(message, self._wire)

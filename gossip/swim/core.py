@@ -31,6 +31,7 @@ from moot.gossip.swim.messages import (
 from moot.gossip.swim.probe import Prober
 from moot.gossip.swim.spread import Spread
 from moot.gossip.swim.state import UINT32_MAX, State
+from moot.gossip.swim.suspicion import Suspicion
 from moot.gossip.swim.sync import Sync
 from moot.gossip.swim.table import MemberTable, Roster
 from moot.gossip.swim.upper import Solo, Upper
@@ -58,6 +59,7 @@ class Swim:
         upper: Upper | None = None,
         roster: Roster | None = None,
         counters: Counters | None = None,
+        contacts: Contacts | None = None,
     ) -> None:
         self._me = Member(name, address, 1, Status.ALIVE, meta, versions)
         self._state = state = State(
