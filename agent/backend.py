@@ -10,17 +10,17 @@ from dataclasses import fields
 import trio
 
 from moot import __version__
-from moot.agent.config import NOMAD_TAGS, Settings
+from moot.agent.nomad.client_role import ClientAgent
 from moot.agent.nomad_backend import NomadBackend
-from moot.agent.pool_backend import PoolBackend
-from moot.agent.services import Services
+from moot.agent.pool_side import PoolSide
+from moot.agent.settings import Settings
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CommandError
-from moot.gossip.net.node import Node
 from moot.gossip.record import Address
 from moot.gossip.serf.members import SerfMember
-from moot.http.backend import AgentInfo, BackendError, Identity, JoinAttempt, PoolClosed
+from moot.http.backend import AgentInfo, BackendError, Identity, JoinAttempt
 from moot.http.guard import configured_headers
+from moot.http.pool import PoolOperations
 from moot.http.remote import Remote
 from moot.http.self_config import AgentSettings, build_config
 
@@ -29,26 +29,24 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
 
 
 class AgentBackend:
-    """Answers from the node's memory. `leave` is the agent's way to leave and then end."""
-
-    client = None
+    """Answers from memory. `leave` is the agent's way to leave and then end."""
 
     def __init__(
         self,
-        node: Node,
         settings: Settings,
-        services: Services,
+        pool: PoolSide,
         *,
         rpc: Address,
         nomad: NomadBackend,
         leave: Callable[[], Awaitable[None]],
     ) -> None:
-        self._node = node
-        self._services = services
+        self._pool = pool
         self._settings = settings
         self._rpc = rpc
         self.nomad = nomad
         self.remote: Remote | None = None
+        """How to ask other servers; this and the next are set before HTTP listens."""
+        self.client: ClientAgent | None = None
         self._leave = leave
         self._started = time.monotonic()
         self.http: Sequence[Address] = ()
@@ -56,14 +54,13 @@ class AgentBackend:
         self.http_told: Address | None = None
         """Where others find it."""
         self.response_headers = configured_headers(settings.response_headers)
-        self.operations = PoolBackend(node, NOMAD_TAGS if settings.pool == "nomad" else ())
         self.identity = Identity(
             node_name=settings.name,
-            gossip_name=settings.gossip_name,
+            gossip_name=settings.gossip_name if settings.is_server else settings.name,
             region=settings.region,
             datacenter=settings.datacenter,
             pool=settings.pool,
-            is_server=True,
+            is_server=settings.is_server,
         )
 
     def listening(self, bound: Sequence[Address], told: Address) -> None:
@@ -81,14 +78,18 @@ class AgentBackend:
         self.response_headers = configured_headers(settings.response_headers)
 
     @property
+    def operations(self) -> PoolOperations:
+        return self._pool.operations
+
+    @property
     def members_version(self) -> int:
-        return self._node.members_version
+        return self._pool.members_version
 
     def members(self) -> Sequence[SerfMember]:
-        return self._node.members()
+        return self._pool.members()
 
     def self_member(self) -> SerfMember | None:
-        return self._node.member(self.identity.gossip_name)
+        return self._pool.self_member()
 
     def agent_config(self) -> Mapping[str, object]:
         settings = self._settings
@@ -100,10 +101,10 @@ class AgentBackend:
                 serf_bind=settings.bind["serf"].host,
                 http_advertise=str(self.http_told),
                 rpc_advertise=str(self._rpc),
-                serf_advertise=str(self._node.address),
+                serf_advertise=self._pool.gossip_address or str(settings.advertise["serf"] or ""),
                 http_port=self.http[0].port,
                 rpc_port=settings.bind["rpc"].port or self._rpc.port,
-                serf_port=self._node.bind_address.port,
+                serf_port=self._pool.gossip_port,
                 region=settings.region,
                 datacenter=settings.datacenter,
                 node_name=settings.name_given,
@@ -115,7 +116,9 @@ class AgentBackend:
                 leave_on_terminate=settings.leave_on_terminate,
                 files=[str(path) for path in settings.files],
                 response_headers=settings.response_headers,
-                server_enabled=True,
+                server_enabled=settings.is_server,
+                client_enabled=settings.client.enabled,
+                client_servers=settings.client.servers,
                 bootstrap_expect=settings.bootstrap_expect,
                 rejoin_after_leave=settings.rejoin_after_leave,
                 start_join=settings.start_join,
@@ -143,25 +146,8 @@ class AgentBackend:
             "max_procs": str(len(os.sched_getaffinity(0))),
             "version": platform.python_version(),
         }
-        return {"serf": self._node.stats(), "runtime": runtime, "moot": self._own_stats()}
-
-    def _own_stats(self) -> dict[str, str]:
-        """What is on, and what Serf's statistics do not have. Empty is off."""
-        node, services, settings = self._node, self._services, self._settings
-        coordinate = node.coordinate()
-        return {
-            "conflict": settings.conflict,
-            "coordinate_error": f"{coordinate.error:.3f}" if coordinate else "",
-            "discover": settings.discover,
-            "event_handlers": str(len(services.handlers.handlers)),
-            "events_not_delivered": str(services.delivery.dropped_count),
-            "flaps": str(sum(node.flaps(member.name) for member in node.members())),
-            "ipc_addr": str(services.rpc or ""),
-            "ipc_auth": str(bool(settings.ipc_auth)).lower(),
-            "keyring_file": str(node.settings.keyring_file or ""),
-            "rejoin_after_leave": str(settings.rejoin_after_leave).lower(),
-            "snapshot": str(node.settings.snapshot or ""),
-        }
+        client = {} if self.client is None else {"client": self.client.stats()}
+        return {**self._pool.stats(), **client, "runtime": runtime}
 
     def info(self) -> AgentInfo:
         return AgentInfo(
@@ -169,25 +155,18 @@ class AgentBackend:
             pid=os.getpid(),
             uptime=time.monotonic() - self._started,
             profile=self._settings.profile,
-            encrypted=self._node.encrypted,
+            encrypted=self._pool.encrypted,
             label=self._settings.label,
-            gossip_address=str(self._node.address),
+            gossip_address=self._pool.gossip_address,
             http_addresses=[str(address) for address in self.http],
-            counters=_flat(self._node.counters),
+            counters=_flat(self._pool.counters),
         )
 
     async def join(self, addresses: Sequence[str]) -> Sequence[JoinAttempt]:
-        try:
-            outcomes = await self._node.join(addresses, ignore_old=not self._settings.replay)
-        except CommandError as error:
-            raise PoolClosed(str(error)) from error
-        return [JoinAttempt(given=each.target, ip=each.ip, error=each.cause or "") for each in outcomes]
+        return await self._pool.join(addresses)
 
     async def force_leave(self, name: str, prune: bool) -> None:
-        try:
-            await self._node.force_leave(name, prune=prune)
-        except CommandError as error:
-            raise BackendError(str(error)) from error
+        await self._pool.force_leave(name, prune)
 
     async def leave(self) -> None:
         try:

@@ -306,13 +306,6 @@ def key(value: object) -> str:
     return found
 
 
-def no_client(value: object) -> bool:
-    """Client mode, which does not exist."""
-    if flag(value):
-        raise ValueError("client mode is not part of this version; run the agent as a server, which is the default")
-    return False
-
-
 def no_start_join(value: object) -> list[str]:
     """What a client does not have: it starts whether a server answers or not."""
     if texts(value):

@@ -80,17 +80,48 @@ def load(paths: Sequence[Path], flags: Sequence[Flag] = (), *, dev: bool = False
     if dev:
         schema.merge(merged, schema.DEV)
     files = [file for path in paths for file in config_files(path)]
-    for file in files:
-        schema.merge(merged, read_file(file))
+    layers = [read_file(file) for file in files]
     given: Layer = {}
     for flag in flags:
         try:
             schema.put(given, flag.key, flag.value, label=flag.name)
         except ConfigError as error:
             raise FlagError(str(error)) from None
-    schema.merge(merged, given)
+    for layer in (*layers, given):
+        schema.merge(merged, layer)
+    _settle_roles(merged, frozenset().union(*layers, given), dev=dev)
+    _refuse_idle_flags(merged, given)
     _refuse_own_tags(merged, given)
     return _settings(merged, tuple(files), dev)
+
+
+def _settle_roles(merged: Layer, named: frozenset[str], *, dev: bool) -> None:
+    """An agent is a server unless it is told otherwise, or told to be a client. `named` are the keys that were given.
+
+    Raises ConfigError.
+    """
+    if "client.enabled" not in named and merged["moot.pool"] != "nomad":
+        merged["client.enabled"] = False
+    if merged["client.enabled"] and "server.enabled" not in named and not dev:
+        merged["server.enabled"] = False
+    if merged["client.enabled"] and merged["moot.pool"] != "nomad":
+        raise ConfigError("client.enabled: there are clients in nomad pools only; leave moot.pool, or --pool, away")
+    if not (merged["server.enabled"] or merged["client.enabled"]):
+        raise ConfigError(
+            "Must specify either server, client or dev mode for the agent."
+            " Set server.enabled = true, or client.enabled = true"
+        )
+
+
+def _refuse_idle_flags(merged: Layer, given: Layer) -> None:
+    """Raises FlagError for flags of a role that the agent does not have."""
+    if not merged["server.enabled"] and (given.get("server.start_join") or given.get("server.retry_join")):
+        name = "--join" if given.get("server.start_join") else "--retry-join"
+        raise FlagError(
+            f"{name}: an agent that is a client only joins no pool; name its servers with --servers, or add --server"
+        )
+    if not merged["client.enabled"] and given.get("client.servers"):
+        raise FlagError("--servers: only a client has servers to turn to; add --client, or name the pool with --join")
 
 
 def _refuse_own_tags(merged: Layer, given: Layer) -> None:
@@ -164,8 +195,6 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
     """Checks that need more than one key, and the typed result."""
     get: Mapping[str, Any] = merged
-    if not get["server.enabled"]:
-        raise ConfigError("Must specify either server, client or dev mode for the agent. Set server.enabled = true")
     bind = {
         service: HostPort(host=get[f"addresses.{service}"] or get["bind_addr"], port=get[f"ports.{service}"])
         for service in SERVICES
@@ -181,6 +210,7 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         data_dir=data_dir,
         bind=bind,
         advertise={service: _advertise(get[f"advertise.{service}"], bind[service].port) for service in SERVICES},
+        is_server=get["server.enabled"],
         client=_client(get),
         registry=_block(RegistrySettings, "server", get),
         limits=_block(ConnectionLimits, "limits", get),

@@ -1,39 +1,40 @@
 """What an agent tells people at its start."""
 
+from collections.abc import Mapping
+
 from moot import __version__
 from moot.agent.backend import AgentBackend
-from moot.agent.config import HostPort, Settings
-from moot.agent.services import Services
-from moot.gossip.net.node import Node
-from moot.gossip.record import Address
+from moot.agent.pool_side import PoolSide
+from moot.agent.rpc_port import RpcPort
+from moot.agent.settings import HostPort, Settings
 
 
-def start_facts(
-    settings: Settings, backend: AgentBackend, node: Node, services: Services, rpc: Address
-) -> dict[str, str]:
-    """Titles and values, by title. HTTP listens already; `rpc` is what is announced of the RPC port."""
-    http = backend.http[0]
-    bound = HostPort(host=settings.bind["rpc"].host, port=settings.bind["rpc"].port or rpc.port)
-    rpc_served = bound if settings.pool == "nomad" else "none"
-    ipc = services.rpc
-    optional = {
-        "Client RPC": f"{ipc}, {'with' if settings.ipc_auth else 'without'} a key" if ipc else "",
-        "Discovery": settings.discover,
-        "Event Handlers": str(len(settings.handlers) or ""),
-        "Keyring": str(node.settings.keyring_file or ""),
-        "Snapshot": str(node.settings.snapshot or ""),
-    }
+def start_facts(settings: Settings, backend: AgentBackend, pool: PoolSide, rpc: RpcPort) -> dict[str, str]:
+    """Titles and values, by title. HTTP listens already, and so does the pool if there is one."""
+    gossip = settings.bind["serf"]
+    bound: dict[str, object] = {"HTTP": backend.http[0], "RPC": rpc.bound if settings.serves_rpc else "none"}
+    told: dict[str, object] = {"HTTP": backend.http_told, "RPC": rpc.told}
+    if settings.is_server:
+        bound["Serf"] = HostPort(host=gossip.host, port=pool.gossip_port)
+        told["Serf"] = pool.gossip_address
     facts = {
-        "Advertise Addrs": f"HTTP: {backend.http_told}; RPC: {rpc}; Serf: {node.address}",
-        "Bind Addrs": f"HTTP: {http}; RPC: {rpc_served}; Serf: {node.bind_address}",
-        "Client": "false",
-        "Gossip": f"{settings.pool} pool, {settings.profile} profile, "
-        f"{'encrypted' if node.encrypted else 'not encrypted'}",
+        "Advertise Addrs": _listed(told),
+        "Bind Addrs": _listed(bound),
+        "Client": _flag(settings.client.enabled),
         "Log Level": settings.log_level.upper(),
-        "Name": settings.gossip_name,
+        "Name": backend.identity.gossip_name,
         "Region (DC)": f"{settings.region} ({settings.datacenter})",
-        "Server": "true",
+        "Server": _flag(settings.is_server),
+        "Servers": ", ".join(backend.client.known_servers()) if backend.client else "",
         "Version": __version__,
-        **{title: value for title, value in optional.items() if value},
+        **pool.facts(),
     }
-    return dict(sorted(facts.items()))
+    return {title: value for title, value in sorted(facts.items()) if value}
+
+
+def _listed(addresses: Mapping[str, object]) -> str:
+    return "; ".join(f"{service}: {address}" for service, address in addresses.items())
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

@@ -121,7 +121,7 @@ KEYS: dict[str, Key] = {
     "limits.https_handshake_timeout": Key(checks.duration, 5.0),
     "limits.rpc_max_conns_per_client": Key(checks.count, 100),
     "limits.rpc_handshake_timeout": Key(checks.duration, 5.0),
-    "client.enabled": Key(checks.no_client, False),
+    "client.enabled": Key(checks.flag, False),
     "client.servers": Key(checks.texts, [], append=True),
     "client.server_join.start_join": Key(checks.no_start_join, []),
     "client.server_join.retry_join": Key(checks.texts, []),
@@ -161,6 +161,7 @@ when it is empty."""
 
 BLOCKS = {name.rpartition(".")[0] for name in KEYS if "." in name}
 DEV: Layer = {
+    "client.enabled": True,
     "log_level": "debug",
     "server.bootstrap_expect": 1,
     "enable_debug": True,

@@ -85,6 +85,8 @@ class Settings:
     """By service (http, rpc, serf): where it listens, ports as asked for."""
     advertise: Mapping[str, HostPort | None]
     """By service: what others are told; None is the bind address."""
+    is_server: bool
+    """A member of the pool. One of this and `client.enabled` is set, or both."""
     client: ClientRole
     registry: RegistrySettings
     """Of the client nodes that register here: `server.heartbeat_grace` and its like."""
@@ -143,6 +145,16 @@ class Settings:
         return f"{self.name}.{self.region}" if self.pool == "nomad" else self.name
 
     @property
+    def serves_rpc(self) -> bool:
+        """Other agents can call: servers among Nomad's do, serf agents have no RPC."""
+        return self.is_server and self.pool == "nomad"
+
+    @property
+    def identity_dir(self) -> Path | None:
+        """Where the agent keeps who it is."""
+        return self.data_dir or (self.client.state_dir if self.client.enabled else None)
+
+    @property
     def in_force(self) -> Mapping[str, object]:
         """The values by key, where what stands for nothing given is what it comes to."""
         resolved = {
@@ -156,6 +168,17 @@ class Settings:
 
     def warnings(self) -> list[str]:
         """What is allowed but deserves a word at start."""
+        found = self._pool_warnings() if self.is_server else []
+        http = self.bind["http"].host
+        if not ipaddress.ip_address(http).is_loopback and not (self.api.acl.enabled or self.tls.verify_https_client):
+            found.append(
+                f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1, or"
+                " turn tokens on: acl.enabled, and `moot token`"
+            )
+        return found
+
+    def _pool_warnings(self) -> list[str]:
+        """The same about what only a member of the pool has."""
         found = []
         host = self.bind["serf"].host
         if ipaddress.ip_address(host).is_loopback and self.advertise["serf"] is None:
@@ -166,12 +189,6 @@ class Settings:
             found.append(
                 f"gossip on {host} is not encrypted: anybody who reaches the port can join; make a key with"
                 " `moot keygen` and give it to every agent: server.encrypt in a file of mode 0600, or MOOT_ENCRYPT"
-            )
-        http = self.bind["http"].host
-        if not ipaddress.ip_address(http).is_loopback and not (self.api.acl.enabled or self.tls.verify_https_client):
-            found.append(
-                f"the HTTP API on {http} has no access control; keep it on loopback with --http-addr 127.0.0.1, or"
-                " turn tokens on: acl.enabled, and `moot token`"
             )
         if self.ipc and not self.ipc_auth and not ipaddress.ip_address(self.ipc.host).is_loopback:
             found.append(

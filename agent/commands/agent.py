@@ -65,6 +65,11 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     return list(values) or None
 
 
+def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
+    """As `listed`, each with commas between several."""
+    return listed(ctx, param, tuple(part.strip() for value in values for part in value.split(",") if part.strip()))
+
+
 @click.command("agent")
 @click.option(
     "--config",
@@ -74,12 +79,26 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     type=click.Path(path_type=Path),
     help="A .json or .toml file, or a directory of them; repeatable.",
 )
-@click.option("--dev", is_flag=True, help="A server for trying things out: debug log, announced as a lone server.")
+@click.option(
+    "--dev",
+    is_flag=True,
+    help="For trying things out: server and client in one, debug log, announced as a lone server.",
+)
 @flag("--node", "name", "Node name.  [default: the host name]")
 @flag("--region", "region", "Region.  [default: global]")
 @flag("--dc", "datacenter", "Datacenter.  [default: dc1]")
-@flag("--server", "server.enabled", "Run as a server: a member of the pool.  [default]", is_flag=True)
-@flag("--client", "client.enabled", "Client mode; not part of this version.", is_flag=True)
+@flag(
+    "--server", "server.enabled", "Run as a server: a member of the pool.  [default, unless --client]", is_flag=True
+)
+@flag("--client", "client.enabled", "Run as a client: no member, but registered with a server of it.", is_flag=True)
+@flag(
+    "--servers",
+    "client.servers",
+    "Servers that the client turns to at first, with commas between or repeated; the port is 4647 unless given.",
+    metavar="HOST[:PORT],...",
+    multiple=True,
+    callback=comma_listed,
+)
 @flag("--bind", "bind_addr", "IP to listen on.  [default: 127.0.0.1]", metavar="IP")
 @flag("--advertise", "advertise.serf", "What the pool is told instead of the bind address.", metavar="IP[:PORT]")
 @flag("--serf-port", "ports.serf", "Gossip port, UDP and TCP; 0 takes any free one.  [default: 4648]", type=int)
@@ -210,7 +229,7 @@ def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 @click.option("--lifeline", type=int, hidden=True, callback=inherited)
 @click.pass_context
 def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline: int | None, **flags: object) -> None:
-    """Run an agent: one member of a gossip pool, with Nomad's agent API over HTTP.
+    """Run an agent: one member of a gossip pool, or a client of one, with Nomad's agent API over HTTP.
 
     Settings come from built-in values, then --dev, then --config files in order, then the flags. SIGHUP reads
     the files again (log level, response headers, tags).

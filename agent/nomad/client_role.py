@@ -18,7 +18,7 @@ import trio
 from moot.agent.logs import Log
 from moot.agent.nomad.client import Dialer, Link
 from moot.agent.nomad.errors import Refused, RpcError, Unreached
-from moot.agent.nomad.heartbeat import Heartbeat
+from moot.agent.nomad.heartbeat import PATIENCE_FIRST, Heartbeat
 from moot.agent.nomad.registry import DOWN, NOT_FOUND, READY, NodeFacts
 from moot.agent.nomad.servers import SERVERS_MAX, ServerList, endpoint, literal, parse_server
 from moot.agent.nomad.structures import Beat, Granted, decode_granted, encode_beat, encode_register
@@ -81,6 +81,8 @@ class ClientAgent:
         self._heart = Heartbeat(drawn)
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
+        self._taken = trio.Event()
+        """A server took this node, once."""
         self._node_count = 0
         self._hold_until = 0.0
         self._former: dict[str, None] = {}
@@ -163,6 +165,16 @@ class ClientAgent:
                 nursery.start_soon(self._release_former)
                 task_status.started()
                 await self._keep_registered()
+
+    def stop(self) -> None:
+        """End `run`, without a word to the server."""
+        self._scope.cancel()
+
+    async def is_registered(self) -> bool:
+        """Whether a server has taken this node since the start; it has a while to do so."""
+        with trio.move_on_after(PATIENCE_FIRST):
+            await self._taken.wait()
+        return self._taken.is_set()
 
     async def leave(self) -> None:
         """End `run`, and tell the server that this node is down. Does not take long, whatever the server does."""
@@ -258,6 +270,7 @@ class ClientAgent:
         now = trio.current_time()
         heart.answered(now, address, granted.ttl)
         self._alone = False
+        self._taken.set()
         self._node_count = granted.node_count
         changed = now >= self._hold_until and self._replace(_literals(told for told, _ in granted.servers))
         self._servers.works(address)

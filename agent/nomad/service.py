@@ -24,7 +24,7 @@ from moot.gossip.record import Address
 
 
 class RpcService:
-    """`pool` is given for the server role, `client` for the client role; at least one of them is.
+    """`pool` is given for the server role, `client` for the client role; without both nothing is done.
 
     `logger` makes a logger for a module of that name. `http_address` tells the `ip:port` that others are told of the
     agent's HTTP API, once that listens. A client without configured servers on an agent that is a server itself
@@ -106,7 +106,9 @@ class RpcService:
             await self.client.leave()
 
     async def stop(self) -> None:
-        """Hang up on everybody. Clients of this server turn to another one."""
+        """Hang up on everybody, without a word. Clients of this server turn to another one."""
+        if self.client is not None:
+            self.client.stop()
         if self.server is not None:
             await self.server.stop()
 

@@ -41,7 +41,7 @@ class Inside:
         return [line for line in found if line["@message"] == message]
 
     def sees(self, count: int) -> bool:
-        return len(self.agent.node.members()) == count
+        return len(self.agent.pool.members()) == count
 
 
 async def test_every_attempt_looks_the_name_up_anew_and_tries_all_it_stands_for(nursery: trio.Nursery) -> None:

@@ -61,7 +61,11 @@ def test_asking_costs_neither_trio_nor_rich_nor_cryptography() -> None:
         (["agent", "--zzz"], "No such option '--zzz'"),
         (["agent", "--tag", "x"], "'x' must be KEY=VALUE"),
         (["agent", "--profile", "zz"], "--profile: must be one of lan, wan, local"),
-        (["agent", "--client"], "--client: client mode is not part of this version"),
+        (
+            ["agent", "--client", "--join", "a"],
+            "--join: an agent that is a client only joins no pool; name its servers",
+        ),
+        (["agent", "--servers", "a,b"], "--servers: only a client has servers to turn to; add --client"),
         (["agent", "--retry-interval", "0s"], "--retry-interval: must be at least 100ms"),
         (["agent", "--encrypt", "YWJj"], "--encrypt: Invalid encryption key: it has 3 bytes"),
         (["agent", "--node", "\udcff"], "--node: must be a text of whole characters"),

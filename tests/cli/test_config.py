@@ -188,7 +188,6 @@ def test_a_mistake_in_a_file_is_told_with_file_and_key(tmp_path: Path, tree: obj
         ({"server__encrypt": "abc"}, "Invalid encryption key: it is not base64"),
         ({"server__encrypt": "YWJj"}, "Invalid encryption key: it has 3 bytes"),
         ({"data_dir": "foo"}, "data-dir must be given as an absolute path: got foo"),
-        ({"client__enabled": True}, "client mode is not part of this version"),
         ({"bind_addr": "host"}, "--bind: must be an IP address"),
         ({"advertise__serf": "0.0.0.0"}, "cannot be 0.0.0.0"),
         ({"advertise__serf": "10.0.0.1:x"}, "'x' in '10.0.0.1:x' is no port"),
@@ -301,7 +300,7 @@ def test_bytes_that_are_no_utf8_in_a_flag_are_refused(tmp_path: Path) -> None:
         ({"advertise": {"rpc": ":1"}}, "advertise.rpc: is told to the other members, so it cannot be empty"),
         ({"advertise": {"rpc": "10.0.0.1:99999999999"}}, "is no port"),
         ({"server": {"encrypt": "YWJj"}}, "server.encrypt: Invalid encryption key"),
-        ({"client": {"enabled": True}}, "client.enabled: client mode is not part of this version"),
+        ({"client": {"server_join": {"start_join": ["a"]}}}, "client.server_join.start_join: a client takes no"),
     ],
 )
 def test_what_would_harm_the_agent_is_refused_with_file_and_key(tmp_path: Path, tree: object, words: str) -> None:
