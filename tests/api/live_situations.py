@@ -205,6 +205,25 @@ def apart(stage: Stage) -> None:
         stage.start(f"s{number}", number + 1)
 
 
+def client(*told: int, running: Sequence[int] = (), killed: bool = False) -> Callable[[Stage], None]:
+    """c1, which is a client only, and servers that are joined; who runs and whom c1 is told, by their numbers."""
+
+    def build(stage: Stage) -> None:
+        known = ",".join(stage.place.host(number) for number in told)
+        asked = stage.start("c1", 8, "--client", *(["--servers", known] if known else []))
+        servers = [stage.start(f"s{number - 1}", number) for number in running or told]
+        for other in servers[1:]:
+            assert other.api.join([servers[0].host])[0] == 1
+        stage.wait(lambda: all(list(it.statuses().values()) == ["alive"] * len(servers) for it in servers))
+        if told:
+            stage.wait(lambda: asked.api.self_()["stats"]["client"]["server"] != "")
+        if killed:
+            for one in servers:
+                one.kill()
+
+    return build
+
+
 LIVE: dict[str, Callable[[Stage], None]] = {
     **dict.fromkeys(("any", "server", "server only", "server only, with leader", "server, ACLs off"), server()),
     "server without scheduler workers": server(),
@@ -218,6 +237,15 @@ LIVE: dict[str, Callable[[Stage], None]] = {
     **dict.fromkeys(
         ("3 servers joined", "3 alive servers, asked at s1", "3 servers s1 s2 s3 joined, bootstrap_expect 3"), servers
     ),
+    **dict.fromkeys(
+        ("client", "client only", "client only, no servers", "client only, advertise.serf not set"), client()
+    ),
+    **dict.fromkeys(
+        ("client only with a server", "client only, server 127.0.0.2", "client only, its server is s1"), client(2)
+    ),
+    "client only, its server was killed": client(2, killed=True),
+    "client only; servers s1 127.0.0.2 and s2 127.0.0.3 up": client(running=(2, 3)),
+    "client only, list was 127.0.0.2 and 127.0.0.3": client(2, 3),
     "3 servers, s3 failed, asked at s1": third("failed"),
     "3 servers, s3 left, asked at s1": third("left"),
     "s1 and s2 alive, s3 left, asked at s1": third("left"),

@@ -15,17 +15,8 @@ from tests.support.launching import HTTP_PORT
 
 pytestmark = pytest.mark.live
 
-NOT_LIVE = {
-    *("health_status_regions/health-dev", "health_status_regions/health-type-client"),
-    *("health_status_regions/health-both", "self/seed-sample", "self/shape-dev", "self/post", "self/put"),
-    *("self/dev-defaults", "servers/dev-list", "servers/put-no-address", "servers/post-json-body"),
-    *("servers/post-form-body", "servers/put-one", "servers/post-no-port", "servers/one-of-two-dead"),
-    *("servers/dead", "servers/two-dead", "servers/bad-port", "servers/unresolvable"),
-}
-"""Cases that want an agent with both roles; tests/api/test_contract_client.py runs them."""
-
 CHANGING = ("force_leave", "join")
-"""Files whose cases change the pool, so that each needs one of its own."""
+"""Files whose cases change the pool, so that each needs one of its own, unless it is refused by a client."""
 
 
 def runs(*, changing: bool) -> Iterator[tuple[str, list[str]]]:
@@ -35,8 +26,7 @@ def runs(*, changing: bool) -> Iterator[tuple[str, list[str]]]:
             name
             for name, case in CASES.items()
             if agent in case.get("agent", "").split("|")
-            and name not in NOT_LIVE
-            and (name.partition("/")[0] in CHANGING) is changing
+            and (name.partition("/")[0] in CHANGING and not agent.startswith("client")) is changing
         ]
         if found:
             yield agent, found
@@ -44,11 +34,12 @@ def runs(*, changing: bool) -> Iterator[tuple[str, list[str]]]:
 
 def test_every_case_runs_with_a_real_agent_but_those_that_need_raft() -> None:
     here = {name for changing in (True, False) for _, names in runs(changing=changing) for name in names}
-    here |= NOT_LIVE | {name for name, case in CASES.items() if "client" in case.get("agent", "")}
     here |= {name for name in CASES if name.startswith("cli_start/")}
     raft = {name for name, case in CASES.items() if "Raft" in case.get("agent", "")}
     assert here == set(CASES) - raft
     assert len(raft) == 4
+    situations = {it for case in CASES.values() for it in case.get("agent", "").split("|")} - {""}
+    assert situations - set(LIVE) == {CASES[name]["agent"] for name in raft}
 
 
 @pytest.mark.parametrize(("agent", "names"), [pytest.param(*it, id=it[0]) for it in runs(changing=False)])
