@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import trio
 
+from moot.agent.access_log import AccessLog
 from moot.agent.backend import AgentBackend
 from moot.agent.greeting import start_facts
 from moot.agent.identity import advertised_address, http_names, node_id
@@ -25,6 +26,7 @@ from moot.agent.pool_side import PoolSide
 from moot.agent.rpc_port import RpcPort, rpc_service
 from moot.agent.schema import KEYS
 from moot.agent.settings import Settings
+from moot.agent.statsd.exporter import Exporter
 from moot.agent.text import printable
 from moot.agent.tls import TlsContexts, build_contexts
 from moot.gossip.errors import CommandError, ConfigError, GossipError
@@ -32,6 +34,7 @@ from moot.http.api import build_api
 from moot.http.counters import HttpCounters
 from moot.http.hosts import KnownHosts
 from moot.http.metrics import Metrics
+from moot.http.metrics_api import MemberCounts
 from moot.http.server import HttpServer
 
 LEAVE_TIMEOUT = 5.0
@@ -40,8 +43,8 @@ SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal
 RELOADABLE = frozenset(
     {
         *("log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags", "moot.http_hosts"),
-        *("acl.enabled", "acl.tokens", "enable_debug", "telemetry.prometheus_metrics"),
-        *(key for key in KEYS if key.startswith("tls.")),
+        *("acl.enabled", "acl.tokens", "enable_debug", "moot.log_levels"),
+        *(key for key in KEYS if key.startswith(("tls.", "telemetry."))),
     }
 )
 """Keys that take effect without a restart."""
@@ -82,13 +85,20 @@ class Agent:
         )
         self.backend.remote = self._rpc.remote
         nomad.client_nodes = self._rpc.client_nodes
+        nomad.rpc_counters, nomad.ipc_counters = self._rpc.counters, self.pool.ipc_counters
         counters = HttpCounters()
         self.metrics = Metrics(nomad.figures, counters)
+        self._exporter = Exporter(
+            self.metrics,
+            MemberCounts(self.backend),
+            logs.logger("telemetry"),
+            settings=settings.telemetry,
+            node_name=settings.name,
+        )
         api = build_api(self.backend, counters=counters, metrics=self.metrics)
         self._hosts = KnownHosts(api, http_names(settings))
-        self.server = HttpServer(
-            self._hosts, report=self._report_fault, refused=self._report_refused, counters=counters
-        )
+        app = AccessLog(self._hosts, logs.logger("http"))
+        self.server = HttpServer(app, report=self._report_fault, refused=self._report_refused, counters=counters)
         self._secure()
         self._up = trio.Event()
         """All of the agent is there, whether it has found others or not."""
@@ -151,6 +161,7 @@ class Agent:
             await self.pool.serve(nursery)
             self._say_configuration()
             nursery.start_soon(self.metrics.run)
+            nursery.start_soon(self._exporter.run)
             self.pool.tell(self.metrics.hear)
             self._up.set()
             await self.pool.enter(nursery)
@@ -257,10 +268,13 @@ class Agent:
             fixed = [key for key, value in after.items() if key not in RELOADABLE and value != before[key]]
             if fixed:
                 self._log.warn("some changes need a restart of the agent", settings=", ".join(fixed))
-            self.logs.set_level(fresh.log_level)
+            self.logs.set_level(fresh.log_level, fresh.log_levels)
+            self._exporter.replace(fresh.telemetry)
             self.settings = replace(
                 held,
                 log_level=fresh.log_level,
+                log_levels=fresh.log_levels,
+                telemetry=fresh.telemetry,
                 response_headers=fresh.response_headers,
                 http_hosts=fresh.http_hosts,
                 handlers=fresh.handlers,

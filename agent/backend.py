@@ -44,6 +44,7 @@ class AgentBackend:
         self._settings = settings
         self._rpc = rpc
         self.nomad = nomad
+        nomad.publish_machine(settings.telemetry.publish_node_metrics)
         self.remote: Remote | None = None
         """How to ask other servers; this and the next are set before HTTP listens."""
         self.client: ClientAgent | None = None
@@ -75,6 +76,7 @@ class AgentBackend:
         """Take over what may change while the agent runs."""
         self._settings = settings
         self.nomad.settings = settings.api
+        self.nomad.publish_machine(settings.telemetry.publish_node_metrics)
         self.response_headers = configured_headers(settings.response_headers)
 
     @property

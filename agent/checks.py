@@ -270,6 +270,24 @@ def endpoint(value: object) -> str:
     return found
 
 
+def split_receiver(given: str) -> tuple[str, int]:
+    """Host and port of a receiver of figures; without a host it is this machine, as Go has it."""
+    host, _, digits = given.rpartition(":")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) <= 65535):
+        raise ValueError(f"must be HOST:PORT, such as 127.0.0.1:8125, got {_shown(given)}")
+    if "/" in host or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        raise ValueError(f"must be HOST:PORT, with an IPv6 address in brackets, got {_shown(given)}")
+    return host.strip("[]") or "localhost", int(digits)
+
+
+def receiver(value: object) -> str:
+    """An address for `split_receiver`."""
+    found = text(value)
+    if found:
+        split_receiver(found)
+    return found
+
+
 def file(value: object) -> str:
     """The path of a file."""
     found = text(value)

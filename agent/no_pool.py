@@ -10,6 +10,7 @@ from moot.agent.settings import Settings
 from moot.gossip.counters import Counters
 from moot.gossip.serf.members import SerfMember
 from moot.http.backend import BackendError, JoinAttempt
+from moot.http.counters import RpcCounters
 
 POOL_KEYS: Final = (
     *("server.encrypt", "server.rejoin_after_leave", "server.start_join", "server.retry_join"),
@@ -30,6 +31,7 @@ class NoPool:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.counters = Counters()
+        self.ipc_counters = RpcCounters()
 
     @property
     def operations(self) -> NoReturn:

@@ -8,6 +8,7 @@ from moot import __version__
 from moot.agent.host import HostFacts
 from moot.agent.keys import ask_repeatedly
 from moot.agent.logs import Logs
+from moot.agent.machine import Machine
 from moot.gossip.counters import Counters
 from moot.gossip.errors import ConfigError
 from moot.gossip.net.node import Node
@@ -40,14 +41,18 @@ class NomadBackend:
         self.rpc_counters = RpcCounters()
         """Of the RPC port; whoever serves it puts its own here, as with the next."""
         self.ipc_counters = RpcCounters()
-        self.machine: Callable[[], Mapping[str, float]] = dict
-        """Figures of the machine, nothing unless they are published."""
+        self._machine: Machine | None = None
         self._node = node
         self._logs = logs
         self._reload = reload
         self._facts = HostFacts()
         self._no_counters = Counters()
         self._turn = trio.Lock()
+
+    def publish_machine(self, wanted: bool) -> None:
+        """Whether figures of the machine are among ours."""
+        if wanted != (self._machine is not None):
+            self._machine = Machine() if wanted else None
 
     async def keyring(self, operation: KeyringOperation, key: bytes) -> KeyReport:
         assert self._node is not None, "the route asks for the server role"
@@ -81,7 +86,7 @@ class NomadBackend:
             rpc=self.rpc_counters,
             ipc=self.ipc_counters,
             log_lines=self._logs.written,
-            machine=self.machine(),
+            machine=self._machine() if self._machine is not None else {},
             tasks=trio.lowlevel.current_statistics().tasks_living,
             client_nodes=self.client_nodes(),
         )

@@ -22,6 +22,7 @@ from moot.gossip.net.node import Node
 from moot.gossip.record import Address
 from moot.gossip.serf.members import SerfMember
 from moot.http.backend import BackendError, JoinAttempt, PoolClosed
+from moot.http.counters import RpcCounters
 
 
 class PoolMember:
@@ -119,6 +120,10 @@ class PoolMember:
     @property
     def counters(self) -> Counters:
         return self.node.counters
+
+    @property
+    def ipc_counters(self) -> RpcCounters:
+        return self._services.ipc_counters
 
     # ---- start
 

@@ -10,6 +10,7 @@ from moot.gossip.counters import Counters
 from moot.gossip.net.node import Node
 from moot.gossip.serf.members import SerfMember
 from moot.http.backend import JoinAttempt
+from moot.http.counters import RpcCounters
 from moot.http.pool import PoolOperations
 
 
@@ -64,6 +65,11 @@ class PoolSide(Protocol):
 
     @property
     def counters(self) -> Counters: ...
+
+    @property
+    def ipc_counters(self) -> RpcCounters:
+        """Of Serf's client RPC."""
+        ...
 
     # ---- as the agent sees it
 

@@ -25,6 +25,7 @@ from moot.gossip.net.targets import JoinOutcome
 from moot.gossip.record import Address
 from moot.gossip.serf.coalesce import Coalescer
 from moot.gossip.serf.members import SerfMember
+from moot.http.counters import RpcCounters
 
 LAST_WORDS: Final = 2.0
 """Seconds that event handlers have for what happened last."""
@@ -46,6 +47,7 @@ class Services:
         name, log = node.settings.name, logger("agent")
         self.delivery = Delivery(node, Coalescer(), log)
         self.handlers = Handlers(name, node, self.delivery, log, handlers, timeout=handler_timeout)
+        self.ipc_counters = RpcCounters()
         self.rpc: Address | None = None
         """Where the client RPC listens, once it does."""
 
@@ -58,7 +60,13 @@ class Services:
         self, nursery: trio.Nursery, backend: RpcBackend, host: str, port: int, *, auth_key: str = ""
     ) -> Address:
         """Listen for clients, and serve them. Where it listens, the port resolved. Raises OSError."""
-        server = RpcServer(backend, self._logger("agent.ipc"), report=self._report_fault, auth_key=auth_key)
+        server = RpcServer(
+            backend,
+            self._logger("agent.ipc"),
+            report=self._report_fault,
+            auth_key=auth_key,
+            counters=self.ipc_counters,
+        )
         self.rpc = await server.listen(host, port)
         await nursery.start(server.serve)
         return self.rpc

@@ -253,5 +253,5 @@ def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline:
         raise click.UsageError(str(error), ctx) from None
     for secret in SECRETS:
         os.environ.pop(secret, None)
-    logs = Logs(level=settings.log_level, as_json=settings.log_json)
+    logs = Logs(level=settings.log_level, levels=settings.log_levels, as_json=settings.log_json)
     ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))

@@ -21,6 +21,7 @@ from moot.agent.nomad.registry import RegistrySettings
 from moot.agent.nomad.remote import RpcRemote
 from moot.agent.nomad.server import NomadRpcServer, RpcLimits
 from moot.gossip.record import Address
+from moot.http.counters import RpcCounters
 
 
 class RpcService:
@@ -68,6 +69,11 @@ class RpcService:
         if self.server is not None:
             return RpcRemote(self._region, self.server.ask)
         return None if self.client is None else RpcRemote(self._region, self.client.call)
+
+    @property
+    def counters(self) -> RpcCounters:
+        """Of the RPC port; zero on an agent without one."""
+        return RpcCounters() if self.server is None else self.server.counters
 
     def client_nodes(self) -> Mapping[str, int]:
         """How many client nodes are registered here, by status; nothing without the server role."""

@@ -38,6 +38,7 @@ class RpcServer:
         report: Callable[[str, Exception], None],
         auth_key: str = "",
         limits: Limits | None = None,
+        counters: RpcCounters | None = None,
     ) -> None:
         self._backend = backend
         self._log = log
@@ -48,7 +49,7 @@ class RpcServer:
         self._refusal_told_at = -REPEAT_AFTER
         self.open_count = 0
         """Connections that are being served."""
-        self.counters = RpcCounters()
+        self.counters = counters or RpcCounters()
 
     async def listen(self, host: str, port: int) -> Address:
         """Bind; port 0 takes any free one. Answers with where it listens. Raises OSError."""
