@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from math import inf
 from random import Random
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import trio
 
@@ -233,7 +233,7 @@ class FaultyStream:
     def socket(self) -> trio.socket.SocketType:
         return self._stream.socket
 
-    async def send_all(self, data: bytes) -> None:
+    async def send_all(self, data: bytes | bytearray) -> None:
         """Send once it is across. Raises trio.BrokenResourceError, also when a fault resets the connection."""
         lab, peer = self._lab, self._peer
         if peer is not None:
@@ -267,7 +267,7 @@ class FaultyStream:
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    async def __aenter__(self) -> "FaultyStream":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
