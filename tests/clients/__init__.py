@@ -1,0 +1,1 @@
+"""Clients of Nomad's API that others made, unchanged, against real agents."""
