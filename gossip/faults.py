@@ -268,6 +268,12 @@ class Conditions:
     def is_disk_full(self, name: str) -> bool:
         return name in self._disk_full
 
+    def is_cut(self, source: str, to: str, transport: Transport) -> bool:
+        """Whether nothing at all passes that way."""
+        return self._parted(source, to) or any(
+            fault.loss == 1.0 and fault.touches(source, to, transport) for fault in self._faults.values()
+        )
+
     def slowness(self, name: str) -> float:
         """By how many seconds a member handles each message late."""
         return self._slow.get(name, 0.0)
