@@ -163,4 +163,5 @@ def node_settings(settings: Settings, rpc: Address, identifier: str) -> NodeSett
         rejoin_after_leave=settings.rejoin_after_leave,
         versions=NOMAD_VERSIONS if nomad else VERSIONS,
         guard=nomad_guard if nomad else None,
+        surroundings=settings.surroundings,
     )

@@ -11,6 +11,7 @@ from moot.agent.nomad.registry import RegistrySettings
 from moot.agent.schema import Value
 from moot.agent.tls import TlsSettings
 from moot.gossip.config import SwimConfig
+from moot.gossip.net.faulty import Surroundings
 from moot.http.nomad_operations import ApiSettings
 
 Pool = Literal["nomad", "serf"]
@@ -133,6 +134,8 @@ class Settings:
     files: tuple[Path, ...]
     values: Mapping[str, Value] = field(repr=False)
     """By dotted key, what files and flags made of it. The gossip key is in it."""
+    surroundings: Surroundings | None = None
+    """The lab that the agent lives in; None, unless its control channel is open."""
 
     @property
     def name_given(self) -> str:

@@ -1,5 +1,6 @@
 """`moot agent`."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.core import ParameterSource
 
 from moot.agent import config
 from moot.agent.agent import Agent
+from moot.agent.control import Control
 from moot.agent.logs import Logs
 from moot.agent.processes import KEY_VARIABLE
 
@@ -227,8 +229,17 @@ def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     "Leave gracefully on SIGTERM.  [default: no]",
 )
 @click.option("--lifeline", type=int, hidden=True, callback=inherited)
+@click.option("--control", type=click.Path(path_type=Path), hidden=True)
 @click.pass_context
-def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline: int | None, **flags: object) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    paths: tuple[Path, ...],
+    dev: bool,
+    lifeline: int | None,
+    control: Path | None,
+    **flags: object,
+) -> None:
     """Run an agent: one member of a gossip pool, or a client of one, with Nomad's agent API over HTTP.
 
     Settings come from built-in values, then --dev, then --config files in order, then the flags. SIGHUP reads
@@ -254,4 +265,9 @@ def command(ctx: click.Context, /, paths: tuple[Path, ...], dev: bool, lifeline:
     for secret in SECRETS:
         os.environ.pop(secret, None)
     logs = Logs(level=settings.log_level, levels=settings.log_levels, as_json=settings.log_json)
-    ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))
+    if control is None:
+        ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))
+    channel = Control(control, settings.name)
+    settings = dataclasses.replace(settings, surroundings=channel.surroundings)
+    agent = Agent(settings, logs, reread=reread, lifeline=lifeline)
+    ctx.exit(trio.run(channel.beside, agent.run, agent.pool.node))

@@ -52,7 +52,8 @@ class RpcClosed(GossipError):
 class RpcClient:
     """One connection to an agent, handshake done.
 
-    `address` is `host:port` or `[v6]:port`. With an `auth_key` the client authenticates, too. Raises OSError
+    `address` is `host:port` or `[v6]:port`. With an `auth_key` the client authenticates, too. `patience` is how many
+    seconds it waits for each piece of an answer; longer silence is RpcClosed. Raises OSError
     when the agent cannot be reached, ValueError for an address without a port, RpcError when the agent refuses
     the handshake or the key, RpcClosed when it hangs up or is no agent; so does every method, but for the
     first two.
@@ -60,8 +61,11 @@ class RpcClient:
     Close it, or use it in a `with` block. Not for several threads at once.
     """
 
-    def __init__(self, address: str, auth_key: str = "", *, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, address: str, auth_key: str = "", *, timeout: float = TIMEOUT, patience: float | None = None
+    ) -> None:
         self._timeout = timeout
+        self._patience = patience
         self._seq = 0
         self._cursor = Cursor()
         self._records: dict[int, Callable[[], Record]] = {}  # of what streams: seq → how its records are read
@@ -341,7 +345,7 @@ class RpcClient:
                 self._receive()
 
     def _receive(self) -> None:
-        self._socket.settimeout(None)
+        self._socket.settimeout(self._patience)
         try:
             data = self._socket.recv(READ_SIZE)
         except OSError as error:
