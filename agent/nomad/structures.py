@@ -24,10 +24,11 @@ NODES_MAX: Final = 65_536
 ENTRY_MAX: Final = 64 * 1024
 """Bytes of one member or node in an answer."""
 
-_MEMBER_KEYS: Final = (
-    *(b"Name", b"Addr", b"Port", b"Tags", b"Status", b"ProtocolMin", b"ProtocolMax", b"ProtocolCur"),
+_VERSION_KEYS: Final = (
+    *(b"ProtocolMin", b"ProtocolMax", b"ProtocolCur"),
     *(b"DelegateMin", b"DelegateMax", b"DelegateCur"),
 )
+_MEMBER_KEYS: Final = (b"Name", b"Addr", b"Port", b"Tags", b"Status", *_VERSION_KEYS)
 _MEMBERS_KEYS: Final = (b"ServerName", b"ServerRegion", b"ServerDC", b"Members")
 _NODES_KEYS: Final = (b"Nodes",)
 
@@ -296,16 +297,18 @@ def _entries(cursor: pack.Cursor, most: int, keys: Sequence[bytes]) -> Iterator[
 def _read_member(fields: pack.Fields) -> MemberAnswer:
     ip = pack.octets(fields, b"Addr")
     tags = pack.as_fields(fields.get(b"Tags"), ())
+    versions = [pack.u8(fields, key) for key in _VERSION_KEYS]
+    protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur = versions
     return MemberAnswer(
         addr=Address(ip, 0).host or ip.decode("ascii", "replace"),
-        delegate_cur=pack.u8(fields, b"DelegateCur"),
-        delegate_max=pack.u8(fields, b"DelegateMax"),
-        delegate_min=pack.u8(fields, b"DelegateMin"),
+        delegate_cur=delegate_cur,
+        delegate_max=delegate_max,
+        delegate_min=delegate_min,
         name=pack.text(fields, b"Name"),
         port=pack.u16(fields, b"Port"),
-        protocol_cur=pack.u8(fields, b"ProtocolCur"),
-        protocol_max=pack.u8(fields, b"ProtocolMax"),
-        protocol_min=pack.u8(fields, b"ProtocolMin"),
+        protocol_cur=protocol_cur,
+        protocol_max=protocol_max,
+        protocol_min=protocol_min,
         status=pack.text(fields, b"Status"),
         tags={pack.text_of(key): pack.text_of(value) for key, value in tags.items()},
     )

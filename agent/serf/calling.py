@@ -28,6 +28,14 @@ def rpc_flags() -> dict[str, Flag]:
     }
 
 
+def given_tags(given: Given, name: str) -> dict[str, str]:
+    """The `KEY=VALUE` words of a flag. Raises Failed for one that is none."""
+    try:
+        return flags.tag_pairs(given.texts(name))
+    except ValueError as error:
+        raise Failed(f"Error: {error}") from None
+
+
 @contextlib.contextmanager
 def saying(what: str) -> Iterator[None]:
     """Raises Failed, whose text begins with `what`, when the agent refuses or hangs up."""

@@ -124,7 +124,7 @@ class Asking:
             raise CommandError("query timeout must be from 0 to 24 hours")
         timeout = question.timeout or self.default_timeout()
         query = Query(
-            ltime=self._queries.clock.time,
+            ltime=self._queries.ring.clock.time,
             id=self._state.rng.getrandbits(31),
             source=self._state.swim.me.address,
             source_node=self._state.name,

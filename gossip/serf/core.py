@@ -275,7 +275,7 @@ class Serf:
     def user_event(self, now: float, name: str, payload: bytes = b"", coalesce: bool = False) -> None:
         """Tell everybody, ourselves included. Raises CommandError when it is too large."""
         limit = self._config.user_event_size_max
-        event = UserEvent(self._events.clock.time, name, payload, coalesce)
+        event = UserEvent(self._events.ring.clock.time, name, payload, coalesce)
         if text_size(name) + len(payload) > limit:
             raise CommandError(f"user event exceeds configured limit of {limit} bytes before encoding")
         if len(self._codec.encode_serf(event)) > limit:
@@ -309,9 +309,9 @@ class Serf:
     def restore(self, clock: int, event_clock: int, query_clock: int) -> None:
         """Go on where a snapshot ends: nothing from before is delivered again. Called before `start`."""
         self._membership.clock.witness(clock)
-        for part, ltime in ((self._events, event_clock), (self._queries, query_clock)):
-            part.clock.witness(ltime)
-            part.ignore_before(ltime + 1)
+        for ring, ltime in ((self._events.ring, event_clock), (self._queries.ring, query_clock)):
+            ring.clock.witness(ltime)
+            ring.ignore_before(ltime + 1)
 
     def rejoin(self, now: float, alive: Mapping[str, Address], failed: Mapping[str, Address]) -> None:
         """Find back to those we knew before a restart; it goes on by itself until they show up."""
@@ -322,7 +322,7 @@ class Serf:
     @property
     def clocks(self) -> tuple[int, int, int]:
         """The Lamport clocks of members, events and queries."""
-        return self._membership.clock.time, self._events.clock.time, self._queries.clock.time
+        return self._membership.clock.time, self._events.ring.clock.time, self._queries.ring.clock.time
 
     def coordinate(self, name: str | None = None) -> Coordinate | None:
         """Our network coordinate, or the last that we heard from a member; None when there is none."""
@@ -369,8 +369,8 @@ class Serf:
             "left": str(table.left_count),
             "health_score": str(self.swim.health_score),
             "member_time": str(self._membership.clock.time),
-            "event_time": str(self._events.clock.time),
-            "query_time": str(self._queries.clock.time),
+            "event_time": str(self._events.ring.clock.time),
+            "query_time": str(self._queries.ring.clock.time),
             "intent_queue": str(len(self._outbox.intents)),
             "event_queue": str(len(self._outbox.events)),
             "query_queue": str(len(self._outbox.queries)),

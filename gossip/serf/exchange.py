@@ -36,17 +36,17 @@ class Exchange:
             ltime=self._membership.clock.time,
             status_ltimes=self._membership.status_ltimes(),
             left_members=self._membership.left_members(),
-            event_ltime=self._events.clock.time,
+            event_ltime=self._events.ring.clock.time,
             events=self._events.slots(),
-            query_ltime=self._queries.clock.time,
+            query_ltime=self._queries.ring.clock.time,
         )
 
     def merge(self, now: float, state: SerfPushPull, *, catch_up: bool, ignore_old: bool) -> None:
         """What the peer tells. `catch_up`: we asked to join its pool; `ignore_old`: without its past events."""
         clocks = (
             (self._membership.clock, state.ltime),
-            (self._events.clock, state.event_ltime),
-            (self._queries.clock, state.query_ltime),
+            (self._events.ring.clock, state.event_ltime),
+            (self._queries.ring.clock, state.query_ltime),
         )
         if catch_up:
             for clock, ltime in clocks:
@@ -58,7 +58,7 @@ class Exchange:
             if clock.believes(ltime):
                 clock.witness(ltime - 1)
         if ignore_old:
-            self._events.ignore_before(state.event_ltime)
+            self._events.ring.ignore_before(state.event_ltime)
         left = EVENTS_MAX
         for slot in state.events:
             if slot is not None and left > 0:

@@ -6,7 +6,6 @@ from moot.gossip.errors import CommandError, WireError
 from moot.gossip.expressions import REFUSED_EFFORT, ExpressionError
 from moot.gossip.expressions import compile as compile_expression
 from moot.gossip.serf.events import QueryReceived
-from moot.gossip.serf.lamport import LamportClock
 from moot.gossip.serf.members import MemberStatus, SerfTable
 from moot.gossip.serf.messages import (
     QUERY_ACK,
@@ -90,7 +89,7 @@ class Queries:
     ) -> None:
         # nobody is ever sent this ring, so one slot of it may take it all
         size = state.config.query_buffer
-        self._ring: Ring[int] = Ring(size, BUDGET_BYTES, BUDGET_BYTES // COST_BYTES, BUDGET_BYTES)
+        self.ring: Ring[int] = Ring(size, BUDGET_BYTES, BUDGET_BYTES // COST_BYTES, BUDGET_BYTES)
         self._state = state
         self._outbox = outbox
         self._table = table
@@ -98,15 +97,6 @@ class Queries:
         self._allowance = Allowance(state.config.reply_rate, state.config.reply_burst)
         self._effort = Allowance(EFFORT_RATE, EFFORT_BURST)
         self._pending: dict[tuple[int, int], _Pending] = {}
-
-    @property
-    def clock(self) -> LamportClock:
-        return self._ring.clock
-
-    def ignore_before(self, ltime: int) -> None:
-        """Take no query older than this any more."""
-        if self.clock.believes(ltime):
-            self._ring.minimum = max(self._ring.minimum, ltime)
 
     def hear(self, now: float, user: User, query: Query) -> None:
         """A query arrived by gossip. It is passed on even when its filters do not mean us."""
@@ -173,7 +163,7 @@ class Queries:
             raise CommandError(f"response exceeds limit of {self._size_max} bytes")
 
     def _take(self, query: Query) -> bool:
-        return self._ring.take(query.ltime, query.id, COST_BYTES)
+        return self.ring.take(query.ltime, query.id, COST_BYTES)
 
     def _handle(self, now: float, query: Query) -> None:
         if not self._means_us(now, query.filters):

@@ -45,6 +45,11 @@ class Ring(Generic[K]):
         self._slots: dict[int, Slot[K]] = {}
         """By Lamport time modulo size; only those in use, as most nodes never see an event."""
 
+    def ignore_before(self, ltime: int) -> None:
+        """Take nothing older than this any more: what happened before we joined."""
+        if self.clock.believes(ltime):
+            self.minimum = max(self.minimum, ltime)
+
     def take(self, ltime: int, key: K, cost: int) -> bool:
         """Witness the time and record the key. False: it is too old, known already, or cannot be kept."""
         if not self.clock.believes(ltime):

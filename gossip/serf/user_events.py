@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from moot.gossip.pack import text_size
-from moot.gossip.serf.lamport import LamportClock
 from moot.gossip.serf.messages import EventSlot, UserEvent
 from moot.gossip.serf.ring import Ring
 
@@ -27,22 +26,13 @@ class UserEvents:
     """The event clock and the ring of recent events."""
 
     def __init__(self, size: int) -> None:
-        self._ring: Ring[tuple[str, bytes]] = Ring(size, BUDGET_BYTES, SLOT_EVENTS_MAX, SLOT_BUDGET_BYTES)
-
-    @property
-    def clock(self) -> LamportClock:
-        return self._ring.clock
-
-    def ignore_before(self, ltime: int) -> None:
-        """Take no event older than this any more: what happened before we joined."""
-        if self.clock.believes(ltime):
-            self._ring.minimum = max(self._ring.minimum, ltime)
+        self.ring: Ring[tuple[str, bytes]] = Ring(size, BUDGET_BYTES, SLOT_EVENTS_MAX, SLOT_BUDGET_BYTES)
 
     def take(self, event: UserEvent) -> bool:
         """Witness and record an event. True when it is new: then it is delivered and passed on."""
         cost = COST_BYTES + text_size(event.name) + len(event.payload)
-        return self._ring.take(event.ltime, (event.name, event.payload), cost)
+        return self.ring.take(event.ltime, (event.name, event.payload), cost)
 
     def slots(self) -> Sequence[EventSlot]:
         """The ring as a push/pull carries it, without its unused slots."""
-        return [EventSlot(slot.ltime, tuple(slot.keys)) for slot in self._ring.used()]
+        return [EventSlot(slot.ltime, tuple(slot.keys)) for slot in self.ring.used()]

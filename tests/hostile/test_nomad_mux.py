@@ -10,23 +10,10 @@ import trio
 
 from moot.agent.nomad.framing import EMPTY, FrameReader, Head, Mode, encode_request
 from moot.agent.nomad.server import RpcLimits
+from tests.support import yamux
 from tests.support.nomad import Server, World, world
 from tests.support.pool import until
-from tests.support.yamux import (
-    ACK,
-    DATA,
-    FIN,
-    GO_AWAY,
-    PING,
-    RST,
-    SYN,
-    WINDOW_UPDATE,
-    Frame,
-    data,
-    frame,
-    frames,
-    opening,
-)
+from tests.support.yamux import Frame, data, frame, frames, opening
 
 CALL = encode_request("Status.Ping", 1, EMPTY)
 BIG = encode_request("Status.Members", 2, EMPTY)
@@ -89,8 +76,8 @@ async def test_streams_are_served_side_by_side() -> None:
     async with peer() as (_, _, other):
         await other.send(opening(1), opening(3), data(1, CALL[:5]), data(3, CALL), data(1, CALL[5:]))
         await until(lambda: other.answers(1) == other.answers(3) == [Head("Status.Ping", 1)])
-        await other.send(data(3, CALL), data(3, b"", FIN))
-        await until(lambda: other.has(WINDOW_UPDATE, FIN, 3))
+        await other.send(data(3, CALL), data(3, b"", yamux.FIN))
+        await until(lambda: other.has(yamux.WINDOW_UPDATE, yamux.FIN, 3))
         assert len(other.answers(3)) == 2
 
 
@@ -99,7 +86,7 @@ async def test_in_the_second_version_each_stream_begins_with_its_mode() -> None:
         await other.send(opening(1), data(1, bytes([Mode.RPC]) + CALL))
         await until(lambda: other.answers(1) == [Head("Status.Ping", 1)])
         await other.send(opening(3), data(3, bytes([Mode.STREAMING]) + CALL))
-        await until(lambda: other.has(WINDOW_UPDATE, RST, 3))
+        await until(lambda: other.has(yamux.WINDOW_UPDATE, yamux.RST, 3))
         await other.send(data(1, CALL))
         await until(lambda: len(other.answers(1)) == 2)
 
@@ -107,7 +94,7 @@ async def test_in_the_second_version_each_stream_begins_with_its_mode() -> None:
 async def test_streams_beyond_the_limit_are_reset_and_the_others_go_on() -> None:
     async with peer(HASTY) as (_, _, other):
         await other.send(*(opening(number) for number in range(1, 21, 2)))
-        await until(lambda: all(other.has(WINDOW_UPDATE, RST, number) for number in range(9, 21, 2)))
+        await until(lambda: all(other.has(yamux.WINDOW_UPDATE, yamux.RST, number) for number in range(9, 21, 2)))
         await other.send(data(1, CALL))
         await until(lambda: other.answers(1) == [Head("Status.Ping", 1)])
         assert not other.over
@@ -120,7 +107,7 @@ async def test_a_request_that_stalls_costs_its_stream() -> None:
             while True:
                 await other.send(data(3, CALL))
                 await trio.sleep(0.05)
-        await until(lambda: other.has(WINDOW_UPDATE, RST, 1))
+        await until(lambda: other.has(yamux.WINDOW_UPDATE, yamux.RST, 1))
         assert other.answers(3)
         assert not other.over
 
@@ -133,7 +120,7 @@ async def test_who_gives_no_room_for_an_answer_loses_the_stream() -> None:
         for _ in range(10):
             await other.send(data(3, CALL))
             await trio.sleep(0.05)
-        await until(lambda: other.has(WINDOW_UPDATE, RST, 1))
+        await until(lambda: other.has(yamux.WINDOW_UPDATE, yamux.RST, 1))
         assert len(other.answers(3)) == 10
         assert sum(len(each.payload) for each in other.heard if each.stream == 1) == 256 * 1024
 
@@ -144,7 +131,7 @@ async def test_who_gives_room_gets_the_whole_answer() -> None:
             here.pool.add(f"x{n}.global", "127.46.5.9", 4647)
         await other.send(opening(1), data(1, BIG))
         await until(lambda: sum(len(each.payload) for each in other.heard) == 256 * 1024)
-        await other.send(frame(WINDOW_UPDATE, 0, 1, 2**20))
+        await other.send(frame(yamux.WINDOW_UPDATE, 0, 1, 2**20))
         await until(lambda: other.answers(1) == [Head("Status.Members", 2)])
 
 
@@ -155,7 +142,10 @@ async def test_who_does_not_read_at_all_is_hung_up_on() -> None:
         with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(10):
             for number in range(1, 100_000, 2):
                 await other.send(
-                    opening(number), frame(WINDOW_UPDATE, 0, number, 2**24), data(number, BIG * 20), data(number, b"")
+                    opening(number),
+                    frame(yamux.WINDOW_UPDATE, 0, number, 2**24),
+                    data(number, BIG * 20),
+                    data(number, b""),
                 )
                 if not server.rpc.open_count:
                     break
@@ -169,7 +159,7 @@ async def test_who_does_not_read_at_all_is_hung_up_on() -> None:
         frame(9, 0, 1, 0),
         opening(2),
         opening(1) + opening(1),
-        opening(1) + frame(DATA, 0, 1, 2**32 - 1),
+        opening(1) + frame(yamux.DATA, 0, 1, 2**32 - 1),
         opening(1) + data(1, b"\xc1"),
         opening(1) + data(1, b"\xdd\xff\xff\xff\xff"),
         b"GET / HTTP/1.1\r\n\r\n",
@@ -187,15 +177,15 @@ async def test_a_frame_that_breaks_the_rules_is_answered_with_a_goodbye() -> Non
     async with peer() as (_, _, other):
         await other.send(opening(2))
         await until(lambda: other.over)
-        assert other.heard[-1] == Frame(GO_AWAY, 0, 0, 1)
+        assert other.heard[-1] == Frame(yamux.GO_AWAY, 0, 0, 1)
 
 
 async def test_a_flood_of_pings_and_streams_leaves_nothing_behind() -> None:
     async with peer() as (_, server, other):
         for number in range(1, 4001, 2):
-            await other.send(opening(number), data(number, b"", FIN), frame(PING, SYN, 0, number))
-        await until(lambda: sum(each.kind == PING for each in other.heard) == 2000)
-        assert all(each.flags == ACK for each in other.heard if each.kind == PING)
+            await other.send(opening(number), data(number, b"", yamux.FIN), frame(yamux.PING, yamux.SYN, 0, number))
+        await until(lambda: sum(each.kind == yamux.PING for each in other.heard) == 2000)
+        assert all(each.flags == yamux.ACK for each in other.heard if each.kind == yamux.PING)
         await other.send(opening(9001), data(9001, CALL))
         await until(lambda: other.answers(9001) == [Head("Status.Ping", 1)])
         assert server.rpc.open_count == 1
@@ -205,7 +195,7 @@ async def test_pings_keep_a_connection_and_silence_ends_it() -> None:
     async with peer(HASTY) as (_, _, other):
         began = trio.current_time()
         while trio.current_time() - began < 1.0:
-            await other.send(frame(PING, SYN, 0, 1))
+            await other.send(frame(yamux.PING, yamux.SYN, 0, 1))
             await trio.sleep(0.1)
         assert not other.over
         await until(lambda: other.over)

@@ -407,10 +407,8 @@ async def test_where_it_cannot_be_compacted_a_file_grows_on_and_that_is_told_onc
     await running(kept, body)
 
 
-@pytest.mark.usefixtures("small")
-async def test_a_slow_disk_holds_up_nobody_and_what_happens_meanwhile_is_kept(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> tuple[trio.Event, threading.Event]:
+    """From now on the disk is busy until the second event. The first tells that it has been asked."""
     begun, go_on = trio.Event(), threading.Event()
     token = trio.lowlevel.current_trio_token()
     sync = os.fsync
@@ -421,6 +419,14 @@ async def test_a_slow_disk_holds_up_nobody_and_what_happens_meanwhile_is_kept(
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", slow)
+    return begun, go_on
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_slow_disk_holds_up_nobody_and_what_happens_meanwhile_is_kept(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = slow_disk(monkeypatch)
 
     async def body() -> None:
         kept.record(*flapping(20))
@@ -440,18 +446,9 @@ async def test_a_slow_disk_holds_up_nobody_and_what_happens_meanwhile_is_kept(
 async def test_an_end_waits_for_a_leave_that_the_disk_is_still_busy_with(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on = trio.Event(), threading.Event()
-    token = trio.lowlevel.current_trio_token()
-    sync = os.fsync
-
-    def slow(handle: int) -> None:
-        token.run_sync_soon(begun.set)
-        assert go_on.wait(30)
-        sync(handle)
-
     await kept.snapshotter.open()
     kept.record(joined("a"))
-    monkeypatch.setattr(os, "fsync", slow)
+    begun, go_on = slow_disk(monkeypatch)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(kept.snapshotter.leave)

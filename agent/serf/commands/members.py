@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from moot.agent.rpc.protocol import Member
 from moot.agent.serf import flags
-from moot.agent.serf.calling import FLAG_HELP, connected, rpc_flags, saying
+from moot.agent.serf.calling import FLAG_HELP, connected, given_tags, rpc_flags, saying
 from moot.agent.serf.flags import Flag, Given
 from moot.agent.serf.gotext import columns, json_text, quote, trimmed
 from moot.agent.serf.line import Command, Failed
@@ -40,10 +40,7 @@ def _flags() -> dict[str, Flag]:
 
 
 def _run(given: Given, ui: Ui) -> int:
-    try:
-        tags = flags.tag_pairs(given.texts("tag"))
-    except ValueError as error:
-        raise Failed(f"Error: {error}") from None
+    tags = given_tags(given, "tag")
     if given.text("role"):
         ui.out("Deprecation warning: 'Role' has been replaced with 'Tags'")
         tags["role"] = given.text("role")

@@ -6,7 +6,7 @@ from moot.agent.rpc import protocol
 from moot.agent.rpc.client import RpcClosed
 from moot.agent.rpc.protocol import AnswerRecord
 from moot.agent.serf import flags
-from moot.agent.serf.calling import FLAG_HELP, connected, rpc_flags, saying
+from moot.agent.serf.calling import FLAG_HELP, connected, given_tags, rpc_flags, saying
 from moot.agent.serf.commands.event import name_and_payload
 from moot.agent.serf.flags import Flag, Given
 from moot.agent.serf.gotext import json_text
@@ -46,10 +46,7 @@ def _flags() -> dict[str, Flag]:
 
 
 def _run(given: Given, ui: Ui) -> int:
-    try:
-        tags = flags.tag_pairs(given.texts("tag"))
-    except ValueError as error:
-        raise Failed(f"Error: {error}") from None
+    tags = given_tags(given, "tag")
     name, payload = name_and_payload(given, "A query")
     if not 0 <= given.number("relay-factor") <= RELAY_MAX:
         raise Failed(f"Relay factor must be between 0 and {RELAY_MAX}")

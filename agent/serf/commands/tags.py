@@ -1,9 +1,9 @@
 """`moot serf tags`."""
 
 from moot.agent.serf import flags
-from moot.agent.serf.calling import FLAG_HELP, connected, rpc_flags, saying
+from moot.agent.serf.calling import FLAG_HELP, connected, given_tags, rpc_flags, saying
 from moot.agent.serf.flags import Flag, Given
-from moot.agent.serf.line import Command, Failed, Usage
+from moot.agent.serf.line import Command, Usage
 from moot.agent.serf.ui import Ui
 
 HELP = f"""
@@ -27,11 +27,7 @@ def _run(given: Given, ui: Ui) -> int:
     if not given.texts("set") and not given.texts("delete"):
         raise Usage
     with connected(given) as client, saying("Error setting tags"):
-        try:
-            tags = flags.tag_pairs(given.texts("set"))
-        except ValueError as error:
-            raise Failed(f"Error: {error}") from None
-        client.tags(tags, given.texts("delete"))
+        client.tags(given_tags(given, "set"), given.texts("delete"))
     ui.out("Successfully updated agent tags")
     return 0
 
