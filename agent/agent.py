@@ -18,13 +18,13 @@ from moot.agent.backend import AgentBackend
 from moot.agent.greeting import start_facts
 from moot.agent.identity import advertised_address, http_names, node_id
 from moot.agent.joining import persist
+from moot.agent.key_table import KEYS
 from moot.agent.logs import Logs
 from moot.agent.no_pool import NoPool
 from moot.agent.nomad_backend import NomadBackend
 from moot.agent.pool_member import PoolMember
 from moot.agent.pool_side import PoolSide
 from moot.agent.rpc_port import RpcPort, rpc_service
-from moot.agent.schema import KEYS
 from moot.agent.settings import Settings
 from moot.agent.statsd.exporter import Exporter
 from moot.agent.text import printable
@@ -40,13 +40,7 @@ from moot.http.server import HttpServer
 LEAVE_TIMEOUT = 5.0
 """Seconds that a leave after a signal may take."""
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
-RELOADABLE = frozenset(
-    {
-        *("log_level", "http_api_response_headers", "moot.event_handlers", "moot.tags", "moot.http_hosts"),
-        *("acl.enabled", "acl.tokens", "enable_debug", "moot.log_levels"),
-        *(key for key in KEYS if key.startswith(("tls.", "telemetry."))),
-    }
-)
+RELOADABLE = frozenset(name for name, key in KEYS.items() if key.reload)
 """Keys that take effect without a restart."""
 
 

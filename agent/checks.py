@@ -7,11 +7,13 @@ wrong. An empty text stands for "not given" and passes every check.
 import base64
 import binascii
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from moot.agent.sockaddr import is_template, resolve
 from moot.gossip.errors import ConfigError
 from moot.http.acl import parse_tokens
 from moot.http.guard import configured_headers
@@ -41,7 +43,9 @@ def _shown(text: str) -> str:
 
 
 def parse_duration(given: str) -> float:
-    """Seconds of a Go duration text such as `30s`, `500ms` or `1m30s`. Raises ValueError when it is none."""
+    """Seconds of a Go duration text such as `30s`, `500ms`, `1m30s` or `0`. Raises ValueError when it is none."""
+    if given == "0":
+        return 0.0
     seconds, end = 0.0, 0
     for found in _DURATION.finditer(given):
         if found.start() != end:
@@ -66,6 +70,17 @@ def text(value: object) -> str:
             "must be a text of whole characters: it has bytes that are not UTF-8, or a lone surrogate"
         ) from None
     return value
+
+
+def _checked(found: str, check: Callable[[str], object]) -> str:
+    """A text that is empty, or passes a check that raises ValueError."""
+    if found:
+        check(found)
+    return found
+
+
+def _resolved(found: str) -> str:
+    return resolve(found) if is_template(found) else found
 
 
 def flag(value: object) -> bool:
@@ -154,21 +169,26 @@ def text_map(value: object) -> dict[str, str]:
     return {text(key): text(item) for key, item in value.items()}
 
 
+def loose_map(value: object) -> dict[str, str]:
+    """As `text_map`, but numbers, true and false are taken for their texts, as Nomad does."""
+    if isinstance(value, Mapping):
+        value = {name: json.dumps(item) if isinstance(item, int | float) else item for name, item in value.items()}
+    return text_map(value)
+
+
 def headers(value: object) -> dict[str, str]:
     """Response headers as given, once the HTTP server has said that it can send them."""
-    found = text_map(value)
-    try:
-        configured_headers(found)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    return found
+    return _accepted(text_map(value), configured_headers)
 
 
 def tokens(value: object) -> dict[str, str]:
     """Access tokens as given, for `acl.parse_tokens`; what is wrong with one is said without repeating it."""
-    found = text_map(value)
+    return _accepted(text_map(value), parse_tokens)
+
+
+def _accepted(found: dict[str, str], check: Callable[[Mapping[str, str]], object]) -> dict[str, str]:
     try:
-        parse_tokens(found)
+        check(found)
     except ConfigError as error:
         raise ValueError(str(error)) from None
     return found
@@ -219,8 +239,8 @@ def label(value: object) -> str:
 
 
 def ip(value: object) -> str:
-    """An IP address in its usual form, out of brackets."""
-    found = text(value)
+    """An IP address in its usual form, out of brackets; a template is resolved."""
+    found = _resolved(text(value))
     try:
         return found and str(ipaddress.ip_address(found.strip("[]")))
     except ValueError:
@@ -247,11 +267,8 @@ def split_advertise(given: str) -> tuple[str, int | None]:
 
 
 def advertise(value: object) -> str:
-    """An address for `split_advertise`."""
-    found = text(value)
-    if found:
-        split_advertise(found)
-    return found
+    """An address for `split_advertise`; a template is resolved."""
+    return _checked(_resolved(text(value)), split_advertise)
 
 
 def split_endpoint(given: str) -> tuple[str, int | None]:
@@ -264,10 +281,7 @@ def split_endpoint(given: str) -> tuple[str, int | None]:
 
 def endpoint(value: object) -> str:
     """An address for `split_endpoint`."""
-    found = text(value)
-    if found:
-        split_endpoint(found)
-    return found
+    return _checked(text(value), split_endpoint)
 
 
 def split_receiver(given: str) -> tuple[str, int]:
@@ -318,10 +332,7 @@ def decode_key(given: str) -> bytes:
 
 def key(value: object) -> str:
     """The text of a gossip key, for `decode_key`."""
-    found = text(value)
-    if found:
-        decode_key(found)
-    return found
+    return _checked(text(value), decode_key)
 
 
 def no_start_join(value: object) -> list[str]:

@@ -1,28 +1,37 @@
-"""Settings of an agent: files and flags become one typed, checked `Settings`.
+"""Settings of an agent: files, variables and flags become one typed, checked `Settings`.
 
 Order of precedence: built-in values, then the dev set with `--dev`, then the configuration files in the order
-given (a directory counts as its files, by name), then the flags. How values meet is in `schema.merge`, what
-each may be in `checks`.
+given (a directory counts as its files, by name), then the environment, then the flags. Which keys there are is in
+`key_table`, what each may be in `checks`, how values meet in `layers`, what keys need of each other in
+`config_rules`.
 """
 
 import dataclasses
-import json
-import os
 import socket
-import stat
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from moot.agent import checks, schema
+from moot.agent import checks
+from moot.agent.config_env import from_environment
+from moot.agent.config_files import config_files, read_tree
+from moot.agent.config_rules import FlagError as FlagError
+from moot.agent.config_rules import (
+    refuse_idle_flags,
+    refuse_own_tags,
+    settle_defaults,
+    settle_joins,
+    settle_roles,
+    settle_secrets,
+    without_cloud,
+)
 from moot.agent.handlers import parse_handler
+from moot.agent.key_table import DEV
+from moot.agent.layers import Layers
 from moot.agent.nomad.registry import RegistrySettings
-from moot.agent.schema import Layer
-from moot.agent.settings import ClientRole, ConnectionLimits, Telemetry
-from moot.agent.settings import HostPort as HostPort
-from moot.agent.settings import Settings as Settings
+from moot.agent.schema import ConfigProblems, Flat, Problem, flatten
+from moot.agent.settings import ClientRole, ConnectionLimits, HostPort, Settings, Telemetry
 from moot.agent.tls import TlsSettings
 from moot.gossip.config import PROFILES, SwimConfig
 from moot.gossip.errors import ConfigError
@@ -30,19 +39,11 @@ from moot.http.acl import Acl, parse_tokens
 from moot.http.nomad_operations import ApiSettings
 
 SERVICES = ("http", "rpc", "serf")
-NOMAD_TAGS = frozenset(
-    {"role", "region", "dc", "vsn", "mvn", "build", "port", "id", "rpc_addr", "raft_vsn", "bootstrap", "expect"}
-)
-"""Tags that an agent in a nomad pool sets itself."""
 IPC_PORT = 7373
 """Of the client RPC, unless another is given; Serf's."""
 SNAPSHOT = Path("serf") / "local.snapshot"
 KEYRING = Path("serf") / "local.keyring"
 """Where they are in a data directory."""
-FILE_MAX = 1024 * 1024
-"""Bytes of one configuration file."""
-_FILE_KINDS = (".json", ".toml")
-
 
 _PLAIN = {
     **{name: name for name in ("region", "datacenter", "bind_addr", "log_level", "log_json")},
@@ -57,10 +58,6 @@ _PLAIN = {
 Part = TypeVar("Part", RegistrySettings, ConnectionLimits, Telemetry, TlsSettings)
 
 
-class FlagError(ConfigError):
-    """A mistake on the command line, or in a variable that stands for a flag."""
-
-
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One flag as given on the command line: its name and the dotted key that it stands for."""
@@ -70,131 +67,72 @@ class Flag:
     value: object
 
 
-def load(paths: Sequence[Path], flags: Sequence[Flag] = (), *, dev: bool = False) -> Settings:
-    """Settings from configuration files and flags.
+def load(
+    paths: Sequence[Path],
+    flags: Sequence[Flag] = (),
+    *,
+    dev: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from configuration files, variables and flags.
 
-    Raises ConfigError, FlagError where the command line is to blame. The text names the file and key, or the
-    flag, and what to write instead.
+    Raises ConfigProblems with all mistakes that were found, FlagError where only flags or variables are to blame.
+    Each names the file and key, the variable or the flag, and what to write instead.
     """
-    merged = schema.defaults()
-    if dev:
-        schema.merge(merged, schema.DEV)
-    files = [file for path in paths for file in config_files(path)]
-    layers = [read_file(file) for file in files]
-    given: Layer = {}
+    found, flats = _read_files(paths)
+    variables, notices = from_environment(environment or {})
+    given = Flat()
     for flag in flags:
+        given.put(flag.key, flag.value, source=flag.name, told=False)
+    problems = [problem for flat in flats for problem in flat.problems]
+    outside = [*variables.problems, *given.problems]
+    if problems:
+        raise ConfigProblems([*problems, *outside])
+    if outside:
+        raise FlagError("\n".join(map(str, outside)))
+    layers = Layers()
+    if dev:
+        layers.add(DEV, dict.fromkeys(DEV, "--dev"))
+    for flat in flats:
+        layers.add(flat.layer, flat.places, zero_counts=False)
+    settle_joins(layers)
+    for flat in (variables, given):
+        layers.add(flat.layer, flat.places)
+    settle_secrets(layers)
+    named = frozenset().union(*(flat.layer for flat in (*flats, variables, given)))
+    settle_defaults(layers)
+    settle_roles(layers, named, dev=dev)
+    refuse_idle_flags(layers.values, given.layer)
+    refuse_own_tags(layers, given.layer)
+    foreign = sorted({key for flat in flats for key in flat.foreign})
+    return _settings(layers, files=tuple(found), dev=dev, foreign=tuple(foreign), notices=notices)
+
+
+def _read_files(paths: Sequence[Path]) -> tuple[list[Path], list[Flat]]:
+    """The files that the paths name, and what each says or what is wrong with it."""
+    found: list[Path] = []
+    flats: list[Flat] = []
+    for path in paths:
         try:
-            schema.put(given, flag.key, flag.value, label=flag.name)
+            files = config_files(path)
         except ConfigError as error:
-            raise FlagError(str(error)) from None
-    for layer in (*layers, given):
-        schema.merge(merged, layer)
-    _settle_roles(merged, frozenset().union(*layers, given), dev=dev)
-    _refuse_idle_flags(merged, given)
-    _refuse_own_tags(merged, given)
-    return _settings(merged, tuple(files), dev)
+            flats.append(Flat(problems=[Problem(text=str(error))]))
+            continue
+        for file in files:
+            found.append(file)
+            try:
+                flats.append(flatten(str(file), read_tree(file)))
+            except ConfigError as error:
+                flats.append(Flat(problems=[Problem(text=str(error))]))
+    return found, flats
 
 
-def _settle_roles(merged: Layer, named: frozenset[str], *, dev: bool) -> None:
-    """An agent is a server unless it is told otherwise, or told to be a client. `named` are the keys that were given.
-
-    Raises ConfigError.
-    """
-    if "client.enabled" not in named and merged["moot.pool"] != "nomad":
-        merged["client.enabled"] = False
-    if merged["client.enabled"] and "server.enabled" not in named and not dev:
-        merged["server.enabled"] = False
-    if merged["client.enabled"] and merged["moot.pool"] != "nomad":
-        raise ConfigError("client.enabled: there are clients in nomad pools only; leave moot.pool, or --pool, away")
-    if not (merged["server.enabled"] or merged["client.enabled"]):
-        raise ConfigError(
-            "Must specify either server, client or dev mode for the agent."
-            " Set server.enabled = true, or client.enabled = true"
-        )
-
-
-def _refuse_idle_flags(merged: Layer, given: Layer) -> None:
-    """Raises FlagError for flags of a role that the agent does not have."""
-    if not merged["server.enabled"] and (given.get("server.start_join") or given.get("server.retry_join")):
-        name = "--join" if given.get("server.start_join") else "--retry-join"
-        raise FlagError(
-            f"{name}: an agent that is a client only joins no pool; name its servers with --servers, or add --server"
-        )
-    if not merged["client.enabled"] and given.get("client.servers"):
-        raise FlagError("--servers: only a client has servers to turn to; add --client, or name the pool with --join")
-
-
-def _refuse_own_tags(merged: Layer, given: Layer) -> None:
-    """Raises ConfigError for a tag that the agent itself sets, FlagError when it came with a flag."""
-    if merged["moot.pool"] != "nomad":
-        return
-    taken = sorted(NOMAD_TAGS & cast(dict[str, str], merged["moot.tags"]).keys())
-    if taken:
-        kind = FlagError if taken[0] in cast(dict[str, str], given.get("moot.tags", {})) else ConfigError
-        raise kind(f"the tag {taken[0]} is the agent's own in a nomad pool; take another name or --pool serf")
-
-
-def config_files(path: Path) -> list[Path]:
-    """The files that `--config path` names: itself, or a directory's files by name. Raises ConfigError."""
-    try:
-        if not stat.S_ISDIR(path.stat().st_mode):
-            return [path]
-        # a link that leads nowhere counts, so that reading it is an error and not silence
-        found = [file for file in path.iterdir() if not _is_editor_litter(file.name) and not file.is_dir()]
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigError(f"Error loading configuration from {path}: stat {path}: {reason.lower()}") from None
-    return sorted(file for file in found if file.suffix in (*_FILE_KINDS, ".hcl"))
-
-
-def _is_editor_litter(name: str) -> bool:
-    return name.endswith("~") or name.startswith(".#") or (name.startswith("#") and name.endswith("#"))
-
-
-def read_file(path: Path) -> Layer:
-    """One file as a checked layer. Raises ConfigError."""
-    if path.suffix not in _FILE_KINDS:
-        kind = "HCL is not read yet" if path.suffix == ".hcl" else "its name must end in .json or .toml"
-        raise ConfigError(f"{path}: {kind}; write the same keys as JSON or TOML")
-    kind = path.suffix[1:].upper()
-    try:
-        text = _content(path).decode()
-        tree = json.loads(text, object_pairs_hook=_each_once) if kind == "JSON" else tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: cannot be read as {kind}: it is nested too deeply") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: cannot be read as {kind}: {error}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: must hold one object with the keys in it")
-    return schema.flatten(str(path), tree)
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a regular file; a pipe could hold up an agent that reloads. Raises OSError, ConfigError."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ConfigError(f"{path}: is no regular file")
-        content = file.read(FILE_MAX + 1)
-    if len(content) > FILE_MAX:
-        raise ConfigError(f"{path}: a configuration file has at most {FILE_MAX} bytes")
-    return content
-
-
-def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object. Python would take the last of equal keys and drop the others. Raises ValueError."""
-    tree = dict(pairs)
-    if len(tree) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice} is there twice in one block")
-    return tree
-
-
-def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
-    """Checks that need more than one key, and the typed result."""
-    get: Mapping[str, Any] = merged
+def _settings(
+    layers: Layers, *, files: tuple[Path, ...], dev: bool, foreign: tuple[str, ...], notices: list[str]
+) -> Settings:
+    """The typed result. Raises ConfigError for what the parts of the agent refuse."""
+    get: Mapping[str, Any] = layers.values
+    retried = without_cloud(get, notices)
     bind = {
         service: HostPort(host=get[f"addresses.{service}"] or get["bind_addr"], port=get[f"ports.{service}"])
         for service in SERVICES
@@ -211,13 +149,13 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         bind=bind,
         advertise={service: _advertise(get[f"advertise.{service}"], bind[service].port) for service in SERVICES},
         is_server=get["server.enabled"],
-        client=_client(get),
+        client=_client(get, retried["client.server_join.retry_join"]),
         registry=_block(RegistrySettings, "server", get),
         limits=_block(ConnectionLimits, "limits", get),
         telemetry=_block(Telemetry, "telemetry", get),
         keys=(checks.decode_key(get["server.encrypt"]),) if get["server.encrypt"] else (),
         start_join=tuple(get["server.start_join"]),
-        retry_join=tuple(get["server.retry_join"]),
+        retry_join=retried["server.retry_join"],
         http_hosts=tuple(get["moot.http_hosts"]),
         profile=profile,
         swim=_swim(profile, get),
@@ -234,7 +172,10 @@ def _settings(merged: Layer, files: tuple[Path, ...], dev: bool) -> Settings:
         ),
         tls=_block(TlsSettings, "tls", get),
         files=files,
-        values=merged,
+        values=layers.values,
+        origins=layers.origins,
+        foreign=foreign,
+        notices=tuple(notices),
     )
 
 
@@ -271,12 +212,12 @@ def _block(kind: type[Part], block: str, get: Mapping[str, Any]) -> Part:
     return kind(**{name: get[f"{block}.{name}"] for name in names})
 
 
-def _client(get: Mapping[str, Any]) -> ClientRole:
+def _client(get: Mapping[str, Any], retry_join: tuple[str, ...]) -> ClientRole:
     join = "client.server_join."
     return ClientRole(
         enabled=get["client.enabled"],
         servers=tuple(get["client.servers"]),
-        retry_join=tuple(get[join + "retry_join"]),
+        retry_join=retry_join,
         retry_max=get[join + "retry_max"],
         retry_interval=get[join + "retry_interval"],
         node_class=get["client.node_class"],

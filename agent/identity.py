@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from moot import __version__
-from moot.agent.config import KEYRING, Settings
+from moot.agent.config import KEYRING
 from moot.agent.keys import key_id
+from moot.agent.settings import Settings
 from moot.gossip.config import SerfConfig, WireConfig
 from moot.gossip.errors import ConfigError
 from moot.gossip.net.files import replace_file
@@ -112,7 +113,7 @@ def http_names(settings: Settings) -> frozenset[str]:
 
 
 def server_tags(settings: Settings, rpc: Address, identifier: str) -> dict[str, str]:
-    """The tags of a Nomad server (`config.NOMAD_TAGS`), and those that were asked for."""
+    """The tags of a Nomad server (`config_rules.NOMAD_TAGS`), and those that were asked for."""
     tags = {
         "role": "nomad",
         "region": settings.region,

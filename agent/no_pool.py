@@ -5,7 +5,7 @@ from typing import Final, NoReturn
 
 import trio
 
-from moot.agent.schema import KEYS
+from moot.agent.key_table import KEYS
 from moot.agent.settings import Settings
 from moot.gossip.counters import Counters
 from moot.gossip.serf.members import SerfMember

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from moot.agent.config import NOMAD_TAGS
+from moot.agent.config_rules import NOMAD_TAGS
 from moot.agent.event_log import EventLog
 from moot.agent.identity import node_settings, overruled_key, reloaded_tags
 from moot.agent.joining import Joining, persist

@@ -1,242 +1,128 @@
-"""The keys of configuration files: one table that files, flags and messages share.
+"""What a file's tree, a flag or a variable says, checked by the table of keys and laid over what was said before.
 
-A source of settings (the defaults, the dev set, a file, the flags) is flattened to `{dotted key: value}` and
-checked here, so that an error can name the place, the key and the nearest key that exists.
+Each source of settings becomes a `Layer` of dotted keys, so that a mistake can be told with its place, the key and
+the nearest key that exists.
 """
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from moot.agent import checks
-from moot.agent.discovery import check_discovery
-from moot.agent.handlers import TIMEOUT, parse_handler
-from moot.gossip.config import CONFLICT_MODES
+from moot.agent.foreign_keys import FOREIGN
+from moot.agent.hcl import Block
+from moot.agent.key_table import BLOCKS, KEYS, Key, Layer
+from moot.agent.layers import lay
 from moot.gossip.errors import ConfigError
-from moot.http.hosts import host_pattern
-
-Value: TypeAlias = str | int | bool | float | list[str] | dict[str, str]
-Layer: TypeAlias = dict[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """How one key is checked, and how a later source meets an earlier one: by default it replaces it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake in the settings."""
 
-    check: Callable[[object], Value]
-    default: Value
-    append: bool = False
-    """Lists: a later source adds to the earlier ones."""
+    text: str
+    source: str = ""
+    """A file, variable or flag; empty when it is none of a single one."""
+    line: int | None = None
+    key: str = ""
 
+    @property
+    def place(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
 
-def _handlers(value: object) -> list[str]:
-    """Event handlers as `handlers.parse_handler` takes them."""
-    found = checks.texts(value)
-    for spec in found:
-        _tried(parse_handler, spec)
-    return found
-
-
-def _discovery(value: object) -> str:
-    """A name for `discovery.Discovery`."""
-    found = checks.text(value)
-    if found:
-        _tried(check_discovery, found)
-    return found
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.place, self.key, self.text)))
 
 
-def _hosts(value: object) -> list[str]:
-    """Further names of the HTTP API, as patterns."""
-    found = checks.texts(value)
-    for name in found:
-        _tried(host_pattern, name)
-    return [host_pattern(name) for name in found]
+class ConfigProblems(ConfigError):
+    """All mistakes that were found, one a line."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
 
 
-def _tried(check: Callable[[str], object], value: str) -> None:
-    """What a part of the agent says about its setting, as a ValueError."""
-    try:
-        check(value)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
+@dataclass(slots=True)
+class Flat:
+    """A source, flattened and checked."""
+
+    layer: Layer = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    """By key, where it stands: a file with its line if that is known, a variable, a flag."""
+    foreign: list[str] = field(default_factory=list)
+    """Keys that were accepted without effect."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def put(self, key: str, value: object, *, source: str, line: int | None = None, told: bool = True) -> None:
+        """Check one value and merge it in. `told` is false for a source that names the key itself."""
+        try:
+            checked = KEYS[key].check(value)
+        except ValueError as error:
+            self.problems.append(Problem(text=str(error), source=source, line=line, key=key if told else ""))
+            return
+        lay(self.layer, key, checked)
+        self.places[key] = f"{source}:{line}" if line else source
 
 
-KEYS: dict[str, Key] = {
-    "name": Key(checks.name, ""),
-    "region": Key(checks.name, "global"),
-    "datacenter": Key(checks.name, "dc1"),
-    "data_dir": Key(checks.directory, ""),
-    "bind_addr": Key(checks.ip, "127.0.0.1"),
-    "log_level": Key(checks.level, "info"),
-    "log_json": Key(checks.flag, False),
-    "enable_debug": Key(checks.flag, False),
-    "leave_on_interrupt": Key(checks.flag, False),
-    "leave_on_terminate": Key(checks.flag, False),
-    "http_api_response_headers": Key(checks.headers, {}),
-    "ports.http": Key(checks.port, 4646),
-    "ports.rpc": Key(checks.port, 4647),
-    "ports.serf": Key(checks.port, 4648),
-    "addresses.http": Key(checks.ip, ""),
-    "addresses.rpc": Key(checks.ip, ""),
-    "addresses.serf": Key(checks.ip, ""),
-    "advertise.http": Key(checks.advertise, ""),
-    "advertise.rpc": Key(checks.advertise, ""),
-    "advertise.serf": Key(checks.advertise, ""),
-    "server.enabled": Key(checks.flag, True),
-    "server.bootstrap_expect": Key(checks.expected, 0),
-    "server.encrypt": Key(checks.key, ""),
-    "server.start_join": Key(checks.texts, [], append=True),
-    "server.retry_join": Key(checks.texts, [], append=True),
-    "server.retry_max": Key(checks.count, 0),
-    "server.retry_interval": Key(checks.retry_pause, 30.0),
-    "server.rejoin_after_leave": Key(checks.flag, False),
-    "server.heartbeat_grace": Key(checks.duration, 0.0),
-    "server.min_heartbeat_ttl": Key(checks.some_time, 10.0),
-    "server.max_heartbeats_per_second": Key(checks.rate, 50.0),
-    "server.node_gc_threshold": Key(checks.duration, 24 * 3600.0),
-    "acl.enabled": Key(checks.flag, False),
-    "acl.tokens": Key(checks.tokens, {}),
-    "tls.http": Key(checks.flag, False),
-    "tls.rpc": Key(checks.flag, False),
-    "tls.ca_file": Key(checks.file, ""),
-    "tls.cert_file": Key(checks.file, ""),
-    "tls.key_file": Key(checks.file, ""),
-    "tls.verify_https_client": Key(checks.flag, False),
-    "tls.verify_server_hostname": Key(checks.flag, False),
-    "tls.rpc_upgrade_mode": Key(checks.flag, False),
-    "tls.tls_min_version": Key(checks.text, "tls12"),
-    "tls.tls_cipher_suites": Key(checks.text, ""),
-    "tls.tls_prefer_server_cipher_suites": Key(checks.flag, False),
-    "telemetry.prometheus_metrics": Key(checks.flag, False),
-    "telemetry.statsd_address": Key(checks.text, ""),
-    "telemetry.statsite_address": Key(checks.text, ""),
-    "telemetry.datadog_address": Key(checks.text, ""),
-    "telemetry.disable_hostname": Key(checks.flag, False),
-    "telemetry.use_node_name": Key(checks.flag, False),
-    "telemetry.collection_interval": Key(checks.some_time, 1.0),
-    "telemetry.publish_node_metrics": Key(checks.flag, False),
-    "telemetry.publish_allocation_metrics": Key(checks.flag, False),
-    "limits.http_max_conns_per_client": Key(checks.count, 100),
-    "limits.https_handshake_timeout": Key(checks.duration, 5.0),
-    "limits.rpc_max_conns_per_client": Key(checks.count, 100),
-    "limits.rpc_handshake_timeout": Key(checks.duration, 5.0),
-    "client.enabled": Key(checks.flag, False),
-    "client.servers": Key(checks.texts, [], append=True),
-    "client.server_join.start_join": Key(checks.no_start_join, []),
-    "client.server_join.retry_join": Key(checks.texts, []),
-    "client.server_join.retry_max": Key(checks.count, 0),
-    "client.server_join.retry_interval": Key(checks.retry_pause, 30.0),
-    "client.node_class": Key(checks.name, ""),
-    "client.state_dir": Key(checks.directory, ""),
-    "client.meta": Key(checks.text_map, {}),
-    "moot.log_levels": Key(checks.levels, {}),
-    "moot.pool": Key(checks.one_of("nomad", "serf"), "nomad"),
-    "moot.http_hosts": Key(_hosts, [], append=True),
-    "moot.profile": Key(checks.one_of("lan", "wan", "local"), ""),
-    "moot.label": Key(checks.label, ""),
-    "moot.tags": Key(checks.text_map, {}),
-    "moot.ipc_addr": Key(checks.endpoint, ""),
-    "moot.ipc_auth": Key(checks.text, ""),
-    "moot.snapshot": Key(checks.file, ""),
-    "moot.keyring_file": Key(checks.file, ""),
-    "moot.event_handlers": Key(_handlers, [], append=True),
-    "moot.handler_timeout": Key(checks.duration, TIMEOUT),
-    "moot.discover": Key(_discovery, ""),
-    "moot.discover_interface": Key(checks.text, ""),
-    "moot.conflict": Key(checks.one_of(*CONFLICT_MODES), ""),
-    "moot.replay": Key(checks.flag, False),
-    "moot.reclaim_after": Key(checks.duration, 0.0),
-    "moot.timing.probe_interval": Key(checks.timing, 0.0),
-    "moot.timing.probe_timeout": Key(checks.timing, 0.0),
-    "moot.timing.gossip_interval": Key(checks.timing, 0.0),
-    "moot.timing.push_pull_interval": Key(checks.timing, 0.0),
-    "moot.timing.suspicion_mult": Key(checks.multiplier, 0),
-    "moot.timing.retransmit_mult": Key(checks.multiplier, 0),
-}
-"""Every key, by its dotted path. The names are Nomad's; what Nomad does not have is in the block `moot`.
+def flatten(source: str, tree: Mapping[str, object]) -> Flat:
+    """A file's tree as checked keys. `source` names the file.
 
-The timing keys stand for what the profile says when they are zero, `moot.conflict` for what the pool's kind says
-when it is empty."""
-
-BLOCKS = {name.rpartition(".")[0] for name in KEYS if "." in name}
-DEV: Layer = {
-    "client.enabled": True,
-    "log_level": "debug",
-    "server.bootstrap_expect": 1,
-    "enable_debug": True,
-    "telemetry.prometheus_metrics": True,
-}
-
-
-def defaults() -> Layer:
-    """A fresh copy of the built-in values."""
-    return {name: key.check(key.default) if key.append else key.default for name, key in KEYS.items()}
-
-
-def flatten(source: str, tree: Mapping[str, object]) -> Layer:
-    """A file's tree as a checked layer. `source` names it in errors. Raises ConfigError.
-
-    A block may also be a list of blocks, as JSON written for HCL has it.
+    A block may also be a list of blocks, as HCL has it and JSON that is written for it.
     """
-    layer: Layer = {}
-    _flatten_into(layer, source, "", tree)
-    return layer
+    flat = Flat()
+    _flatten_into(flat, source, "", tree)
+    return flat
 
 
-def _flatten_into(layer: Layer, source: str, prefix: str, tree: Mapping[str, object]) -> None:
+def _flatten_into(flat: Flat, source: str, prefix: str, tree: Mapping[str, object]) -> None:
     for name, value in tree.items():
         path = prefix + name
-        if path in KEYS:
-            put(layer, path, value, label=f"{source}: {path}")
+        line = tree.lines.get(name) if isinstance(tree, Block) else None
+        if path in FOREIGN:
+            flat.foreign.append(path)
+        elif path in KEYS:
+            if value is not None:
+                flat.put(path, _as_meant(KEYS[path], value), source=source, line=line)
         elif path in BLOCKS:
             for block in value if isinstance(value, list) else [value]:
-                if not isinstance(block, Mapping):
-                    raise ConfigError(f"{source}: {path} must be a block, such as {_example(path)}")
-                _flatten_into(layer, source, path + ".", block)
+                if isinstance(block, Mapping):
+                    _flatten_into(flat, source, path + ".", block)
+                else:
+                    text = f"must be a block, such as {_example(path)}"
+                    flat.problems.append(Problem(text=text, source=source, line=line, key=path))
         else:
-            raise ConfigError(f"{source}: unknown key {path}; {_nearest(path)}")
+            text = f"unknown key {path}; {_nearest(path)}"
+            flat.problems.append(Problem(text=text, source=source, line=line))
 
 
-def put(layer: Layer, path: str, value: object, *, label: str) -> None:
-    """Check one value and merge it into `layer`. Raises ConfigError that begins with `label`."""
-    try:
-        checked = KEYS[path].check(value)
-    except ValueError as error:
-        raise ConfigError(f"{label}: {error}") from None
-    merge(layer, {path: checked})
-
-
-def merge(onto: Layer, later: Mapping[str, Value]) -> None:
-    """Lay `later` over `onto`: lists of joins, handlers, names add up, maps merge by key, else it is replaced.
-
-    An empty text does not unset an earlier one (Nomad's rule); zero and false do count, because port 0 and an
-    explicit false mean something here.
-    """
-    for path, value in later.items():
-        held = onto.get(path)
-        if KEYS[path].append and isinstance(held, list) and isinstance(value, list):
-            onto[path] = held + value
-        elif isinstance(held, dict) and isinstance(value, dict):
-            onto[path] = held | value
-        elif value != "" or held is None:
-            onto[path] = value
+def _as_meant(key: Key, value: object) -> object:
+    """What Nomad takes for a value of this kind: a number or truth may stand in quotes, a block may be in pieces."""
+    match key.kind, value:
+        case "number", str(digits) if re.fullmatch(r"[0-9]{1,19}", digits):
+            return int(digits)
+        case "boolean", "true" | "false":
+            return value == "true"
+        case "block", [*pieces]:
+            blocks = [piece for piece in pieces if isinstance(piece, Mapping)]
+            if blocks and len(blocks) == len(pieces):
+                return {name: inner for block in blocks for name, inner in block.items()}
+    return value
 
 
 def _example(block: str) -> str:
     inside = next(name for name in KEYS if name.startswith(block + "."))
-    return f"{block} with the key {inside.rpartition('.')[2]} in it"
+    return f"{block} with the key {inside.removeprefix(block + '.')} in it"
 
 
 def _nearest(path: str) -> str:
     """The key that was probably meant, or those that the block has."""
-    block = path.rpartition(".")[0]
-    siblings = [name for name in [*KEYS, *sorted(BLOCKS)] if name.rpartition(".")[0] == block]
-    leaf = path.rpartition(".")[2]
+    block, _, leaf = path.rpartition(".")
+    ours = [name for name in [*KEYS, *sorted(BLOCKS)] if name.rpartition(".")[0] == block]
+    siblings = [*ours, *sorted(name for name in FOREIGN if name.rpartition(".")[0] == block)]
     close = difflib.get_close_matches(leaf, [name.rpartition(".")[2] for name in siblings], n=1, cutoff=0.6)
     if close:
         return f"did you mean {block + '.' if block else ''}{close[0]}?"
     elsewhere = [name for name in KEYS if name.rpartition(".")[2] == leaf]
     if elsewhere:
         return f"it belongs to a block: {' or '.join(elsewhere)}"
-    return f"known here: {', '.join(name.rpartition('.')[2] for name in siblings)}"
+    return f"known here: {', '.join(name.rpartition('.')[2] for name in ours)}"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 from moot.agent.handlers import Handler
+from moot.agent.key_table import Value
 from moot.agent.nomad.registry import RegistrySettings
-from moot.agent.schema import Value
 from moot.agent.tls import TlsSettings
 from moot.gossip.config import SwimConfig
 from moot.gossip.net.faulty import Surroundings
@@ -133,7 +133,13 @@ class Settings:
     tls: TlsSettings
     files: tuple[Path, ...]
     values: Mapping[str, Value] = field(repr=False)
-    """By dotted key, what files and flags made of it. The gossip key is in it."""
+    """By dotted key, what files, variables and flags made of it. The gossip key is in it."""
+    origins: Mapping[str, tuple[str, ...]]
+    """By dotted key, where the value comes from: a file with its line, a variable, a flag, `layers.DEFAULT`."""
+    foreign: tuple[str, ...]
+    """Keys in the files that were accepted without effect."""
+    notices: tuple[str, ...]
+    """What was found odd while they were read."""
     surroundings: Surroundings | None = None
     """The lab that the agent lives in; None, unless its control channel is open."""
 
@@ -171,7 +177,7 @@ class Settings:
 
     def warnings(self) -> list[str]:
         """What is allowed but deserves a word at start."""
-        found = self._pool_warnings() if self.is_server else []
+        found = [*self.notices, *(self._pool_warnings() if self.is_server else [])]
         http = self.bind["http"].host
         if not ipaddress.ip_address(http).is_loopback and not (self.api.acl.enabled or self.tls.verify_https_client):
             found.append(
@@ -197,6 +203,15 @@ class Settings:
             found.append(
                 f"the client RPC on {self.ipc} obeys anybody who reaches it; keep it on loopback, or ask for a key:"
                 " moot.ipc_auth in a file of mode 0600, or MOOT_IPC_AUTH"
+            )
+        if self.bootstrap_expect and self.bootstrap_expect % 2 == 0:
+            found.append(
+                f"server.bootstrap_expect is {self.bootstrap_expect}: an odd number of servers is usual, for an even"
+                " one survives no more failures"
+            )
+        elif self.bootstrap_expect == 1 and not self.dev:
+            found.append(
+                "server.bootstrap_expect is 1: others take this agent for the only server; for a pool give 3 or 5"
             )
         if self.rejoin_after_leave and self.snapshot is None:
             found.append("to rejoin after a leave takes a snapshot: give --data-dir or --snapshot")

@@ -14,9 +14,10 @@ import click
 import pytest
 from packaging.requirements import Requirement
 
-from moot.agent import config, schema
+from moot.agent import config
 from moot.agent.cli import COMMANDS, cli
 from moot.agent.cluster import AGENTS_MAX
+from moot.agent.key_table import KEYS
 from moot.agent.serf import line
 from moot.http.api import build_api
 from moot.http.backend import Identity
@@ -166,7 +167,7 @@ def test_what_takes_no_json_is_said() -> None:
 
 def test_every_configuration_key_is_described() -> None:
     written = {each for span in spans(CLI.read_text()) for each in expanded(span)}
-    assert [key for key in schema.KEYS if key not in written] == []
+    assert [key for key in KEYS if key not in written] == []
 
 
 def test_every_sample_of_a_configuration_loads(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
 def test_every_dotted_name_is_a_key_or_can_be_imported(page: Path) -> None:
     for span in spans(page.read_text()):
         for name in expanded(span) if re.fullmatch(r"moot\.[\w.{}, ]+", span) else ():
-            if name not in schema.KEYS:
+            if name not in KEYS:
                 find(name)
 
 

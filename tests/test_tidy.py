@@ -19,7 +19,7 @@ LEAVES = {
     f"gossip.{name}"
     for name in (
         *("errors", "record", "pack", "config", "counters", "expressions"),
-        *("actions", "afflict", "amounts", "faults", "faults_json", "selectors"),
+        *("actions", "afflict", "amounts", "faults", "faults_json", "keywords", "selectors"),
     )
 }
 MESSAGES = {
@@ -51,7 +51,7 @@ THIRD_PARTY = {
     "gossip.net": {"trio"},
     "gossip.sim": set[str](),
     "http": {"trio", "h11", "msgspec", "prometheus_client"},
-    "agent": {"trio", "click", "rich", "structlog", "msgspec", "zeroconf", "cryptography"},
+    "agent": {"trio", "click", "rich", "structlog", "msgspec", "zeroconf", "cryptography", "hcl2", "lark"},
 }
 
 

@@ -8,36 +8,27 @@ from typing import Any
 
 import click
 import trio
-from click.core import ParameterSource
 
 from moot.agent import config
 from moot.agent.agent import Agent
+from moot.agent.config_env import SECRETS
 from moot.agent.control import Control
+from moot.agent.go_flags import GoFlags
 from moot.agent.logs import Logs
-from moot.agent.processes import KEY_VARIABLE
+from moot.agent.settings import Settings
 
-IPC_AUTH_VARIABLE = "MOOT_IPC_AUTH"
-SECRETS = (KEY_VARIABLE, IPC_AUTH_VARIABLE)
-"""Variables that the scripts of event handlers do not inherit."""
 FLAGS: dict[str, str] = {}
 """Key to the flag that stands for it."""
-VARIABLES: dict[str, str] = {}
-"""Key to the environment variable that stands for it."""
 
 
 def flag(
     name: str,
     key: str,
     text: str,
-    *,
-    variable: str | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option that stands for a key of the configuration files, by the dotted path `key`."""
     FLAGS[key] = name
-    if variable is not None:
-        VARIABLES[key] = variable
-        options |= {"envvar": variable, "show_envvar": True}
     return click.option(name, key.replace(".", "__"), default=None, help=text, **options)
 
 
@@ -72,14 +63,14 @@ def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     return listed(ctx, param, tuple(part.strip() for value in values for part in value.split(",") if part.strip()))
 
 
-@click.command("agent")
+@click.command("agent", cls=GoFlags)
 @click.option(
     "--config",
     "paths",
     metavar="PATH",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A .json or .toml file, or a directory of them; repeatable.",
+    help="A file in HCL, JSON or TOML, or a directory of them; repeatable.",
 )
 @click.option(
     "--dev",
@@ -100,6 +91,21 @@ def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     metavar="HOST[:PORT],...",
     multiple=True,
     callback=comma_listed,
+)
+@flag("--node-class", "client.node_class", "A word to group clients by.")
+@flag(
+    "--meta",
+    "client.meta",
+    "A further fact about the client; repeatable.",
+    metavar="K=V",
+    multiple=True,
+    callback=pairs,
+)
+@flag(
+    "--state-dir",
+    "client.state_dir",
+    "Absolute path for the client's identity, if there is no --data-dir.",
+    metavar="DIR",
 )
 @flag("--bind", "bind_addr", "IP to listen on.  [default: 127.0.0.1]", metavar="IP")
 @flag("--advertise", "advertise.serf", "What the pool is told instead of the bind address.", metavar="IP[:PORT]")
@@ -134,10 +140,9 @@ def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 @flag(
     "--encrypt",
     "server.encrypt",
-    "Gossip key in base64, from `moot keygen`. Others on this machine can read it here: rather give it in the"
-    " variable, or as server.encrypt in a --config file of mode 0600.",
+    "Gossip key in base64, from `moot keygen`. Others on this machine can read it here: rather give it as"
+    " MOOT_ENCRYPT, or in a file of mode 0600: see moot.encrypt_file.",
     metavar="KEY",
-    variable=KEY_VARIABLE,
 )
 @flag(
     "--keyring-file",
@@ -175,9 +180,8 @@ def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 @flag(
     "--ipc-auth",
     "moot.ipc_auth",
-    "Key that clients of the RPC must show. Rather give it in the variable or a file, as for --encrypt.",
+    "Key that clients of the RPC must show. Rather give it as MOOT_IPC_AUTH, or in a file: see moot.ipc_auth_file.",
     metavar="KEY",
-    variable=IPC_AUTH_VARIABLE,
 )
 @flag(
     "--event-handler",
@@ -218,6 +222,13 @@ def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     "How long after a member failed its name may come back at another address.  [default: never]",
     metavar="TIME",
 )
+@flag(
+    "--bootstrap-expect",
+    "server.bootstrap_expect",
+    "How many servers to announce that the region shall have.  [default: 0, not announced]",
+    type=int,
+)
+@flag("--acl-enabled", "acl.enabled", "Ask callers of the HTTP API for tokens.", is_flag=True)
 @flag("--log-level", "log_level", "trace, debug, info, warn or error.  [default: info]")
 @flag("--log-json", "log_json", "Write the log as JSON objects.", is_flag=True)
 @flag(
@@ -242,27 +253,28 @@ def command(
 ) -> None:
     """Run an agent: one member of a gossip pool, or a client of one, with Nomad's agent API over HTTP.
 
-    Settings come from built-in values, then --dev, then --config files in order, then the flags. SIGHUP reads
-    the files again (log level, response headers, tags).
+    Settings come from built-in values, then --dev, then --config files in order, then variables (MOOT_DATA_DIR
+    for data_dir, and so on), then the flags. SIGHUP reads the files again. `moot config show` tells what they
+    come to. Flags may have one dash, as Nomad's.
 
-    Exit code 0 after a graceful leave, 2 for a mistake on the command line, else 1, as for a mistake in a
-    --config file.
+    Exit code 0 after a graceful leave, 2 for a mistake on the command line or in a variable, else 1, as for a
+    mistake in a --config file.
     """
     given = []
     for key, name in FLAGS.items():
         value = flags[key.replace(".", "__")]
         if value is not None:
-            from_variable = ctx.get_parameter_source(key.replace(".", "__")) is ParameterSource.ENVIRONMENT
-            given.append(config.Flag(VARIABLES[key] if from_variable else name, key, value))
+            given.append(config.Flag(name, key, value))
+    environment = dict(os.environ)
 
-    def reread() -> config.Settings:
-        return config.load(paths, given, dev=dev)
+    def reread() -> Settings:
+        return config.load(paths, given, dev=dev, environment=environment)
 
     try:
         settings = reread()
     except config.FlagError as error:
         raise click.UsageError(str(error), ctx) from None
-    for secret in SECRETS:
+    for secret in SECRETS:  # the scripts of event handlers do not inherit them
         os.environ.pop(secret, None)
     logs = Logs(level=settings.log_level, levels=settings.log_levels, as_json=settings.log_json)
     if control is None:

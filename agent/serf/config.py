@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from moot.agent.config import HostPort
 from moot.agent.handlers import Handler, parse_handler
 from moot.agent.rpc.backend import decode_base64
 from moot.agent.serf import flags
@@ -18,6 +17,7 @@ from moot.agent.serf.addresses import ANY_HOST, AddressError, with_default_port
 from moot.agent.serf.files import Layer, config_files, read_file
 from moot.agent.serf.gotext import parse_duration
 from moot.agent.serf.interfaces import addresses_of
+from moot.agent.settings import HostPort
 from moot.gossip.config import PROFILES, SerfConfig, SwimConfig, WireConfig
 from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.net.settings import NodeSettings

@@ -26,11 +26,12 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 def addresses_of(interface: str) -> list[IpAddress]:
     """Its addresses in the kernel's order, IPv4 first. Raises OSError when there is no such interface."""
     index = socket.if_nametoindex(interface)
-    found = [address for owner, address in _all_addresses() if owner == index]
+    found = [address for owner, address in all_addresses() if owner == index]
     return sorted(found, key=lambda address: address.version)
 
 
-def _all_addresses() -> Iterator[tuple[int, IpAddress]]:
+def all_addresses() -> Iterator[tuple[int, IpAddress]]:
+    """Every address of this host, with the index of its interface."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as kernel:
         size = _HEADER.size + _BODY.size
         kernel.send(_HEADER.pack(size, _GET_ADDRESSES, _REQUEST_DUMP, 1, 0) + _BODY.pack(0, 0, 0, 0, 0))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from moot.agent.commands.agent import FLAGS
-from moot.agent.config import Flag, FlagError, HostPort, Settings, load
+from moot.agent.config import Flag, FlagError, load
 from moot.agent.identity import keyring_file, node_settings, overruled_key, reloaded_tags
 from moot.agent.keys import key_id
 from moot.agent.services import interface_host
+from moot.agent.settings import HostPort, Settings
 from moot.gossip.errors import ConfigError
 from moot.gossip.net.keyring_file import save_keys
 from moot.gossip.record import Address

@@ -13,9 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moot.agent import checks, schema
+from moot.agent import checks
 from moot.agent.commands.agent import FLAGS
-from moot.agent.config import FILE_MAX, Flag, FlagError, Settings, config_files, load
+from moot.agent.config import Flag, FlagError, load
+from moot.agent.config_files import FILE_MAX, config_files
+from moot.agent.key_table import KEYS
+from moot.agent.settings import Settings
 from moot.gossip.config import LAN, LOCAL, WAN
 from moot.gossip.errors import ConfigError
 
@@ -88,13 +91,33 @@ def test_lists_of_joins_add_up_and_maps_merge_by_key(tmp_path: Path) -> None:
     assert settings.tags == {"x": "1", "y": "2"}
 
 
-def test_an_empty_text_does_not_unset_but_zero_and_false_do(tmp_path: Path) -> None:
+def test_among_files_what_is_empty_zero_or_false_does_not_unset_what_an_earlier_one_says(tmp_path: Path) -> None:
     settings = loaded(
         tmp_path,
-        {"name": "kept", "ports": {"http": 80}, "leave_on_interrupt": True},
-        {"name": "", "ports": {"http": 0}, "leave_on_interrupt": False},
+        {
+            "name": "kept",
+            "ports": {"http": 80},
+            "leave_on_interrupt": True,
+            "server": {"server_join": {"retry_join": ["a"]}},
+        },
+        {
+            "name": "",
+            "ports": {"http": 0},
+            "leave_on_interrupt": False,
+            "server": {"server_join": {"retry_join": []}},
+        },
     )
     assert settings.name == "kept"
+    assert settings.bind["http"].port == 80
+    assert settings.leave_on_interrupt
+    assert settings.retry_join == ("a",)
+
+
+def test_zero_and_false_count_over_what_is_built_in_and_from_flags(tmp_path: Path) -> None:
+    assert loaded(tmp_path, {"ports": {"http": 0}}).bind["http"].port == 0
+    settings = loaded(
+        tmp_path, {"ports": {"http": 80}, "leave_on_interrupt": True}, ports__http=0, leave_on_interrupt=False
+    )
     assert settings.bind["http"].port == 0
     assert not settings.leave_on_interrupt
 
@@ -161,7 +184,7 @@ def test_an_advertised_address_may_leave_out_its_port(tmp_path: Path, text: str,
         ({"server": {"retryjoin": []}}, "unknown key server.retryjoin; did you mean server.retry_join?"),
         ({"encrypt": "x"}, "unknown key encrypt; it belongs to a block: server.encrypt"),
         ({"moot": {"timing": {"x": "1s"}}}, "unknown key moot.timing.x; known here: probe_interval"),
-        ({"ports": 1}, "ports must be a block, such as ports with the key http in it"),
+        ({"ports": 1}, "ports: must be a block, such as ports with the key http in it"),
         ({"ports": {"http": 70000}}, "ports.http: must be a port from 0 to 65535"),
         ({"ports": {"http": True}}, "ports.http: must be a whole number"),
         ({"log_json": "yes"}, "log_json: must be true or false"),
@@ -363,11 +386,6 @@ def test_a_header_that_would_break_an_answer_is_refused(tmp_path: Path, header: 
         loaded(tmp_path, {"http_api_response_headers": header})
 
 
-def test_hcl_is_refused_with_what_to_write_instead(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="HCL is not read yet; write the same keys as JSON or TOML"):
-        load([write(tmp_path / "a.hcl", "")])
-
-
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file or directory"):
         load([tmp_path / "none.json"])
@@ -408,7 +426,7 @@ def test_the_longest_duration_of_go_is_one() -> None:
 
 
 def test_every_flag_stands_for_a_key_that_exists() -> None:
-    assert FLAGS.keys() <= schema.KEYS.keys()
+    assert FLAGS.keys() <= KEYS.keys()
 
 
 def test_names_of_the_http_api_add_up_in_lower_case(tmp_path: Path) -> None:
@@ -430,7 +448,7 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(schema.KEYS)), VALUES, max_size=4))
+@given(st.dictionaries(st.sampled_from(sorted(KEYS)), VALUES, max_size=4))
 def test_whatever_a_file_holds_it_is_settings_or_a_configuration_error(values: dict[str, object]) -> None:
     tree: dict[str, object] = {}
     for path, value in values.items():

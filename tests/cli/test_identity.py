@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from moot.agent.config import Flag, Settings, load
+from moot.agent.config import Flag, load
 from moot.agent.identity import advertised_address, node_id, node_settings
+from moot.agent.settings import Settings
 from moot.gossip.errors import ConfigError
 from moot.gossip.record import Address
 
