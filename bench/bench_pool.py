@@ -18,14 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgpack
 
+from moot.agent.console import wait_until
+
 GOSSIP, HTTP, RPC = 7946, 4646, 7373
 POLL = 0.05
+PATIENCE = 180.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -131,14 +135,10 @@ class Serf(Agent):
         assert self._call("join", {"Existing": [f"{host}:{GOSSIP}"], "Replay": False})["Num"] == 1
 
 
-def wait(holds: Callable[[], bool], deadline: float = 180.0) -> float:
-    """Seconds until a condition holds; fails after the deadline."""
-    begun = time.monotonic()
-    while not holds():
-        if time.monotonic() - begun > deadline:
-            raise SystemExit("a condition did not come true in time")
-        time.sleep(POLL)
-    return time.monotonic() - begun
+def wait(holds: Callable[[], bool]) -> None:
+    """Until a condition holds, which it does in time or the run is worth nothing."""
+    if not wait_until(holds, PATIENCE, POLL):
+        raise SystemExit("a condition did not come true in time")
 
 
 @contextmanager
@@ -163,6 +163,11 @@ def pool(kind: type[Moot] | type[Serf], count: int) -> Iterator[tuple[list[Moot 
                 agent.process.wait()
 
 
+def seen_failed(by: Callable[[Iterable[bool]], bool], agents: Sequence[Moot | Serf], name: str) -> bool:
+    """Whether `any` or `all` of the agents hold the member for failed."""
+    return by(agent.statuses()[name] == "failed" for agent in agents)
+
+
 def measure(kind: type[Moot] | type[Serf], count: int, kills: int, idle: float) -> dict[str, float]:
     """All figures of one pool."""
     with pool(kind, count) as (agents, figures):
@@ -185,9 +190,9 @@ def measure(kind: type[Moot] | type[Serf], count: int, kills: int, idle: float) 
             victim.process.kill()
             victim.process.wait()
             begun = time.monotonic()
-            wait(lambda gone=victim.name: any(agent.statuses()[gone] == "failed" for agent in agents))  # type: ignore[misc]
+            wait(partial(seen_failed, any, agents, victim.name))
             first.append(time.monotonic() - begun)
-            wait(lambda gone=victim.name: all(agent.statuses()[gone] == "failed" for agent in agents))  # type: ignore[misc]
+            wait(partial(seen_failed, all, agents, victim.name))
             everywhere.append(time.monotonic() - begun)
         figures["kill_first_p50_s"] = statistics.median(first)
         figures["kill_everywhere_p50_s"] = statistics.median(everywhere)

@@ -26,6 +26,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from moot.agent.console import wait_until
+
 HOSTS = ("127.77.9.1", "127.77.9.2", "127.77.9.3")
 HTTP, GOSSIP = 4646, 7946
 METER = "127.77.9.9"
@@ -161,11 +163,8 @@ def pool(profile: str) -> Iterator[list[subprocess.Popen[bytes]]]:
             agents.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
             stack.callback(agents[-1].wait)
             stack.callback(agents[-1].kill)
-        deadline = time.monotonic() + 60
-        while not all(whole(host) for host in HOSTS):
-            if time.monotonic() > deadline:
-                raise TimeoutError("the pool does not form")
-            time.sleep(0.1)
+        if not wait_until(lambda: all(whole(host) for host in HOSTS), 60):
+            raise TimeoutError("the pool does not form")
         yield agents
 
 

@@ -131,13 +131,6 @@ class Streamed:
         return bytes(self.body)
 
 
-async def eventually(check: Callable[[], bool]) -> None:
-    """Wait until a condition holds that nothing tells us of."""
-    with trio.fail_after(10):
-        while not check():  # noqa: ASYNC110
-            await trio.sleep(0.005)
-
-
 def new_reader() -> h11.Connection:
     """For `read_answer` of several answers on one connection."""
     return h11.Connection(h11.CLIENT)

@@ -20,6 +20,8 @@ from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.serf_codec import decode_serf, encode_serf
 from moot.http.backend import Unacceptable
 from moot.http.pool import KeyChange, KeyListing, KeyOperation
+from tests.api.scripted_insight import ScriptedInsight
+from tests.support.pool import until
 
 OLD, NEW, OTHER = (bytes(range(start, start + 32)) for start in (0, 50, 100))
 
@@ -98,6 +100,7 @@ class ScriptedPool:
     flapped: dict[str, int] = field(default_factory=dict)
     locked_out: frozenset[str] = frozenset()
     timeout: float = 30.0
+    insight: ScriptedInsight = field(default_factory=ScriptedInsight)
     _send: trio.MemorySendChannel[Reply] | None = None
 
     def __post_init__(self) -> None:
@@ -126,8 +129,7 @@ class ScriptedPool:
 
     async def asked(self) -> None:
         """Wait until a query is open."""
-        while not self.open_queries:  # noqa: ASYNC110
-            await trio.sleep(0.005)
+        await until(lambda: self.open_queries > 0)
 
     def ack(self, sender: str) -> None:
         """A member confirms the open query."""

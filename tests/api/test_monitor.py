@@ -10,10 +10,11 @@ from moot.gossip.serf.members import MemberStatus
 from moot.http.monitor import FRAME_BYTES, WAITING_BYTES_MAX, Tail, pieces
 from moot.http.server import Limits
 from tests.api.contract import frames_of
-from tests.api.live import eventually, read_stream, serving_api
+from tests.api.live import read_stream, serving_api
 from tests.api.scripted import ScriptedBackend, identity
 from tests.api.scripted_nomad import NODE_ID
 from tests.api.situations import client, dev, pool, three, two_regions
+from tests.support.pool import until
 
 URL = "/v1/agent/monitor"
 
@@ -29,7 +30,7 @@ async def test_lines_come_in_frames_with_heartbeats_while_there_are_none() -> No
         assert answer.head.headers["content-type"] == "application/json"
         assert answer.head.headers["transfer-encoding"] == "chunked"
         assert "content-encoding" not in answer.head.headers
-        await eventually(lambda: bool(backend.nomad.followers))
+        await until(lambda: bool(backend.nomad.followers))
         backend.nomad.log("info", "one")
         backend.nomad.log("debug", "not asked for")
         backend.nomad.log("error", "two \N{BULLET} \udcff")
@@ -66,7 +67,7 @@ async def test_the_request_says_what_it_wants_to_read(query: str, level: str, as
             assert answer.head.status == 200
             (follower,) = backend.nomad.followers
             assert (follower.level, follower.as_json, follower.located) == (level, as_json, located)
-        await eventually(lambda: not backend.nomad.followers)
+        await until(lambda: not backend.nomad.followers)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.api.live import Live, serving_api
 from tests.api.scripted import ScriptedBackend, identity
 from tests.api.scripted_pool import NEW, OLD, OTHER, ScriptedKeys, ScriptedPool, text_of
 from tests.api.situations import client, three
+from tests.support.pool import until
 
 PATHS = [
     ("PUT", "event"),
@@ -174,8 +175,7 @@ async def test_a_client_that_hangs_up_drops_its_query() -> None:
         )
         await backend.operations.asked()
         await stream.aclose()
-        while backend.operations.open_queries:  # noqa: ASYNC110
-            await trio.sleep(0.005)
+        await until(lambda: not backend.operations.open_queries)
 
 
 # keys
@@ -383,8 +383,7 @@ async def test_the_client_reads_replies_as_they_come_and_drops_a_query_by_closin
 
         nursery.start_soon(answer)
         assert await trio.to_thread.run_sync(talk, api(live)) == ["asked", "s2.global"]
-        while backend.operations.open_queries:  # noqa: ASYNC110
-            await trio.sleep(0.005)
+        await until(lambda: not backend.operations.open_queries)
 
 
 async def test_the_client_tells_a_broken_query_from_one_that_is_over() -> None:

@@ -8,7 +8,8 @@ import trio
 
 from moot.http.exchange import Request, Response, Send, Stream
 from moot.http.server import Limits
-from tests.api.live import Live, eventually, new_reader, read_answer, serving
+from tests.api.live import Live, new_reader, read_answer, serving
+from tests.support.pool import until
 
 POST = b"POST /lines HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 SHORT = Limits(write_timeout=0.3, linger_timeout=0.2, stop_timeout=5.0, streams_max=2)
@@ -40,7 +41,7 @@ class Streaming:
 
     async def over(self, count: int = 1) -> None:
         """Wait until so many streams are over."""
-        await eventually(lambda: self.closed == count)
+        await until(lambda: self.closed == count)
 
 
 async def for_ever(send: Send) -> None:

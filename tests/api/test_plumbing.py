@@ -11,8 +11,9 @@ import trio.testing
 from moot.http.exchange import Request, Response
 from moot.http.faults import FaultReports
 from moot.http.server import HttpServer, Limits
-from tests.api.live import HOST, Live, eventually, new_reader, read_answer, serving, serving_api
+from tests.api.live import HOST, Live, new_reader, read_answer, serving, serving_api
 from tests.api.situations import SITUATIONS
+from tests.support.pool import until
 
 SHORT = Limits(
     idle_timeout=0.3, header_timeout=0.3, body_timeout=0.3, write_timeout=0.3, linger_timeout=0.2, stop_timeout=0.3
@@ -37,7 +38,7 @@ async def read_to_end(stream: trio.SocketStream) -> bytes:
 
 async def all_closed(live: Live) -> None:
     """Wait until the server has noticed that its clients are gone."""
-    await eventually(lambda: not live.server.open_count)
+    await until(lambda: not live.server.open_count)
 
 
 async def test_answers_carry_length_date_and_no_server_name() -> None:
@@ -264,7 +265,7 @@ async def test_clients_that_read_slowly_share_one_body() -> None:
         try:
             for stream in streams:
                 await stream.send_all(GET)
-            await eventually(lambda: live.server.counters.requests == len(streams))
+            await until(lambda: live.server.counters.requests == len(streams))
             await trio.testing.wait_all_tasks_blocked()
             _, most = tracemalloc.get_traced_memory()
         finally:
@@ -312,7 +313,7 @@ async def test_connections_beyond_the_limit_are_told_so_while_all_others_are_ser
         async with await live.connect() as one, await live.connect() as two:
             for stream in (one, two):
                 await stream.send_all(GET)
-            await eventually(lambda: live.server.counters.requests == 2)
+            await until(lambda: live.server.counters.requests == 2)
             async with await live.connect() as three:
                 refusal = await read_to_end(three)
                 assert refusal.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
@@ -337,7 +338,7 @@ async def test_who_does_not_finish_a_request_makes_room_for_who_does(begun: byte
         wasted = [await connect_from(live, "127.41.0.2") for _ in range(20)]
         for stream in wasted:
             await stream.send_all(begun)
-        await eventually(lambda: live.server.counters.connections == 20)
+        await until(lambda: live.server.counters.connections == 20)
         assert (await live.ask("GET", "/")).status == 200
         assert 1 <= live.server.counters.connections_shed < 20
         assert live.server.counters.connections_refused == 0
@@ -352,7 +353,7 @@ async def test_the_client_with_the_most_connections_makes_room_first() -> None:
         await quiet.send_all(GET)
         assert (await read_answer(quiet)).status == 200
         greedy = [await connect_from(live, "127.41.0.3") for _ in range(40)]
-        await eventually(lambda: live.server.counters.connections == 41)
+        await until(lambda: live.server.counters.connections == 41)
         await quiet.send_all(GET)
         assert (await read_answer(quiet)).status == 200
         assert live.server.counters.connections_shed >= 21
@@ -368,7 +369,7 @@ async def test_who_reads_an_answer_slowly_makes_room_when_nobody_else_can() -> N
     async with serving(huge, limits) as live, await live.connect() as one, await live.connect() as two:
         for stream in (one, two):
             await stream.send_all(GET)
-        await eventually(lambda: live.server.counters.requests == 2)
+        await until(lambda: live.server.counters.requests == 2)
         await trio.sleep(limits.slow_after)
         assert (await live.ask("GET", "/short")).text == "xxxxx"
         assert live.server.counters.connections_shed == 2
@@ -380,7 +381,7 @@ async def test_all_bodies_together_are_bounded() -> None:
         async with await live.connect() as one, await live.connect() as two:
             for stream in (one, two):
                 await stream.send_all(begun)
-            await eventually(lambda: live.server.body_bytes == 160)
+            await until(lambda: live.server.body_bytes == 160)
             answer = await live.ask("PUT", "/", body=b"x" * 50)
             assert (answer.status, answer.text) == (
                 503,

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from moot.gossip.serf.messages import Query, UserEvent
 from moot.gossip.serf.tags import encode_tags
 from moot.gossip.swim.member import Member, Status
 from tests.support.launching import Net
+from tests.support.pool import until
 from tests.support.processes import lab
 
 SOON = 20.0
@@ -58,12 +59,6 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    with trio.fail_after(SOON):
-        while not holds():  # noqa: ASYNC110 - of other processes there is no event to wait for
-            await trio.sleep(0.01)
 
 
 # ---- what is written by the operator

@@ -16,8 +16,9 @@ import trio
 from moot.agent.tls import TlsSettings, build_contexts
 from moot.http.exchange import Request, Response
 from moot.http.server import Limits
-from tests.api.live import Live, eventually, serving
+from tests.api.live import Live, serving
 from tests.support.certificates import Authority
+from tests.support.pool import until
 
 HALF = b"GET / HTTP/1.1\r\nHost: x\r\n"
 LIMITS = Limits(connections_max=50, connections_per_client_max=20)
@@ -84,7 +85,7 @@ async def test_half_open_requests_from_one_address_are_turned_away_beyond_its_sh
             stream = await stack.enter_async_context(await from_address(live, 0))
             with contextlib.suppress(trio.BrokenResourceError):  # it was turned away already
                 await stream.send_all(HALF)
-        await eventually(lambda: live.server.counters.connections_refused == 180)
+        await until(lambda: live.server.counters.connections_refused == 180)
         assert live.server.open_count == 20
         assert live.server.counters.connections_shed == 0
         other = await stack.enter_async_context(await from_address(live, 1))
@@ -102,7 +103,7 @@ async def test_readers_that_take_a_byte_at_a_time_stop_nobody() -> None:
         streams = [await stack.enter_async_context(await from_address(live, number)) for number in range(40)]
         for stream in streams:
             await stream.send_all(b"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
-        await eventually(lambda: live.server.counters.requests >= 40)
+        await until(lambda: live.server.counters.requests >= 40)
         for _ in range(5):
             for stream in streams:
                 await stream.receive_some(1)
@@ -128,6 +129,6 @@ async def test_a_flood_of_tls_handshakes_leaves_the_loop_to_others(tmp_path: Pat
                 async with stream:
                     await stream.send_all(HALF + b"\r\n")
                     assert b"hello" in await stream.receive_some(65_536)
-        await eventually(lambda: live.server.counters.connections >= 620)
+        await until(lambda: live.server.counters.connections >= 620)
         assert statistics.median(late) < LATE_MAX
         assert sorted(late)[len(late) * 95 // 100] < 4 * LATE_MAX

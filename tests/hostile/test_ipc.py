@@ -4,7 +4,7 @@ import itertools
 import random
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgpack
@@ -23,6 +23,7 @@ from moot.agent.rpc.session import Session
 from moot.gossip.errors import WireError
 from moot.gossip.serf.events import UserEventReceived
 from moot.gossip.serf.messages import UserEvent
+from tests.support.pool import until
 from tests.support.rpc import Caller, HeardLog, ScriptedBackend, session, unpack_all
 
 HELLO = encode_request("handshake", 1, protocol.Handshake())
@@ -230,15 +231,6 @@ async def test_a_flood_of_requests_leaves_time_for_others() -> None:
 # ---- the server, over sockets
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something holds, but not for ever."""
-    for _ in range(2000):
-        if condition():
-            return
-        await trio.sleep(0.01)
-    raise AssertionError("it never happened")
-
-
 @asynccontextmanager
 async def connected(port: int) -> AsyncIterator[Caller]:
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -271,7 +263,7 @@ async def test_only_so_many_clients_are_served_at_once_and_room_comes_back() -> 
                     async with connected(port) as refused:
                         assert await refused.hung_up()
                 await still_served(first)
-            await eventually(lambda: server.open_count == 1)
+            await until(lambda: server.open_count == 1)
             async with connected(port) as late:
                 await shake(late)
         assert faults == []
@@ -300,7 +292,7 @@ async def test_clients_that_break_off_at_any_point_leave_nothing_behind() -> Non
                 # a reset instead of an end
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             await stream.aclose()
-        await eventually(lambda: server.open_count == 0)
+        await until(lambda: server.open_count == 0)
         assert backend.feeds == []
         assert faults == []
 

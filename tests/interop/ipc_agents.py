@@ -2,7 +2,7 @@
 
 import io
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
@@ -17,6 +17,7 @@ from moot.gossip.net.node import Node
 from moot.gossip.net.settings import NodeSettings
 from moot.gossip.record import Address
 from moot.gossip.serf.coalesce import Coalescer
+from tests.support.pool import until
 
 
 class RpcAgent:
@@ -79,19 +80,10 @@ async def rpc_agents(*names: str, keys: Sequence[bytes] = (), auth_key: str = ""
             await nursery.start(agent.run, auth_key)
         for agent in agents[1:]:
             await agent.node.join([str(agents[0].node.address)])
-        await eventually(lambda: all(len(agent.node.members()) == len(names) for agent in agents))
+        await until(lambda: all(len(agent.node.members()) == len(names) for agent in agents))
         yield agents
         assert [agent.faults for agent in agents] == [[] for _ in agents]
         nursery.cancel_scope.cancel()
-
-
-async def eventually(condition: Callable[[], bool], within: float = 30.0) -> None:
-    """Wait until something holds; it must within so many seconds."""
-    with trio.fail_after(within):
-        for _ in range(1_000_000):
-            if condition():
-                return
-            await trio.sleep(0.02)
 
 
 class Screen:
@@ -119,7 +111,7 @@ async def monitored(agent: RpcAgent, *options: str) -> AsyncIterator[Screen]:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(screen.read, process.stdout)
             agent.log_ring.write("[INFO] the monitor is there")
-            await eventually(lambda: screen.shows("the monitor is there"))
+            await until(lambda: screen.shows("the monitor is there"))
             yield screen
             nursery.cancel_scope.cancel()
     finally:

@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from moot.gossip.serf.members import MemberStatus
-from tests.interop.ipc_agents import RpcAgent, eventually, monitored, rpc_agents
+from tests.interop.ipc_agents import RpcAgent, monitored, rpc_agents
+from tests.support.pool import until
 
 pytestmark = [pytest.mark.live, pytest.mark.peer, pytest.mark.timeout(120), pytest.mark.usefixtures("serf_binary")]
 
@@ -64,7 +65,7 @@ async def test_join_takes_over_past_events_only_when_told() -> None:
             await b2.serf("join", str(a1.node.address))
             await c3.serf("join", "-replay", str(a1.node.address))
             await a1.serf("event", "-coalesce=false", "now")
-            await eventually(lambda: fresh.shows('Name: "now"') and replaying.shows('Name: "now"'))
+            await until(lambda: fresh.shows('Name: "now"') and replaying.shows('Name: "now"'))
         assert not fresh.shows('Name: "past"')
         assert replaying.shows('Name: "past"')
 
@@ -72,15 +73,15 @@ async def test_join_takes_over_past_events_only_when_told() -> None:
 async def test_leave_force_leave_and_prune() -> None:
     async with rpc_agents("a1", "a2", "a3") as (a1, a2, a3):
         a3.ended.set()
-        await eventually(lambda: status(a1, "a3") is MemberStatus.FAILED)
+        await until(lambda: status(a1, "a3") is MemberStatus.FAILED)
         await a1.serf("force-leave", "a3")
         assert status(a1, "a3") is MemberStatus.LEFT
         assert await a2.serf("leave") == "Graceful leave complete\n"
-        await eventually(lambda: status(a1, "a2") is MemberStatus.LEFT)
+        await until(lambda: status(a1, "a2") is MemberStatus.LEFT)
         assert a2.ended.is_set()
         assert rows(await a1.serf("members", "-status", "left")).keys() == {"a2", "a3"}
         await a1.serf("force-leave", "-prune", "a3")
-        await eventually(lambda: status(a1, "a3") is None)
+        await until(lambda: status(a1, "a3") is None)
         assert rows(await a1.serf("members")).keys() == {"a1", "a2"}
         await a1.serf("force-leave", "nobody")
 
@@ -95,7 +96,7 @@ async def test_events_and_their_limit() -> None:
         async with monitored(a2) as screen:
             assert await a1.serf("event", "deploy", "v1") == "Event 'deploy' dispatched! Coalescing enabled: true\n"
             await a1.serf("event", "-coalesce=false", "restart")
-            await eventually(lambda: screen.shows('Name: "deploy"') and screen.shows('Name: "restart"'))
+            await until(lambda: screen.shows('Name: "deploy"') and screen.shows('Name: "restart"'))
         assert screen.shows("Payload: []byte{0x76, 0x31}")
         said = await a1.serf_fails("event", "big", "x" * 600)
         assert said == "Error sending event: user event exceeds configured limit of 512 bytes before encoding\n"
@@ -163,7 +164,7 @@ async def test_info_and_rtt_and_reachability() -> None:
         assert listed["serf"]["members"] == "2"
         assert listed["tags"] == {"idx": "1", "role": "web"}
         assert listed["runtime"]["os"] == "linux"
-        await eventually(lambda: a1.node.coordinate("a2") is not None)
+        await until(lambda: a1.node.coordinate("a2") is not None)
         said = await a1.serf("rtt", "a2")
         assert re.fullmatch(r"Estimated a2 <-> a1 rtt: \d+\.\d+ ms\n", said)
         assert "Could not find a coordinate for node" in await a1.serf_fails("rtt", "nobody")
@@ -178,9 +179,9 @@ async def test_the_monitor_shows_the_log_and_the_events() -> None:
         a1.log_ring.write("2026/01/02 15:04:05 [INFO] agent: shown")
         async with monitored(a1) as screen:
             await a2.serf("tags", "-set", "new=tag")
-            await eventually(lambda: screen.shows('Event: "member-update"'))
+            await until(lambda: screen.shows('Event: "member-update"'))
             a1.log_ring.write("2026/01/02 15:04:06 [WARN] agent: later")
-            await eventually(lambda: screen.shows("[WARN] agent: later"))
+            await until(lambda: screen.shows("[WARN] agent: later"))
         assert screen.shows("[INFO] agent: shown")
         assert not screen.shows("hidden")
         assert screen.shows('"new":"tag"')

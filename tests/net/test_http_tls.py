@@ -25,6 +25,7 @@ from moot.http.server import HttpServer, Limits
 from tests.api.situations import dev
 from tests.conftest import require_tool
 from tests.support.certificates import DAY, NOW, Authority, Pair
+from tests.support.pool import until
 
 HOST = "127.41.1.1"
 GET = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -132,12 +133,6 @@ async def read_to_end(stream: trio.abc.ReceiveStream) -> bytes:
     return bytes(data)
 
 
-async def eventually(check: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
-        while not check():  # noqa: ASYNC110
-            await trio.sleep(0.005)
-
-
 async def test_requests_over_tls_are_answered_on_one_connection_and_known_as_such(tmp_path: Path) -> None:
     async with serving(tmp_path) as live, await live.connect() as stream:
         for _ in range(3):
@@ -235,7 +230,7 @@ async def test_a_stream_comes_piece_by_piece_and_ends_when_the_client_does(tmp_p
             data += await stream.receive_some(65_536)
         await stream.aclose()
         await ended.wait()
-        await eventually(lambda: not live.server.open_count)
+        await until(lambda: not live.server.open_count)
 
 
 async def test_plain_http_where_tls_is_spoken_is_told_so_in_words(tmp_path: Path) -> None:
@@ -259,7 +254,7 @@ async def test_junk_instead_of_a_handshake_costs_one_connection(tmp_path: Path, 
                 await stream.send_all(junk)
                 await read_to_end(stream)
         assert await ask(other)
-        await eventually(lambda: live.server.open_count == 1)
+        await until(lambda: live.server.open_count == 1)
 
 
 async def test_a_handshake_that_stalls_is_given_up_and_so_is_one_that_trickles(tmp_path: Path) -> None:
@@ -275,7 +270,7 @@ async def test_a_handshake_that_stalls_is_given_up_and_so_is_one_that_trickles(t
                 for octet in outgoing.read():
                     await slow.send_all(bytes([octet]))
                     await trio.sleep(0.01)
-        await eventually(lambda: not live.server.open_count)
+        await until(lambda: not live.server.open_count)
         assert live.server.counters.timeouts == 2
 
 
@@ -285,14 +280,14 @@ async def test_a_client_that_does_not_read_over_tls_is_cut_off(tmp_path: Path) -
 
     async with serving(tmp_path, huge, SHORT) as live, await live.connect() as stream:
         await stream.send_all(GET)
-        await eventually(lambda: not live.server.open_count)
+        await until(lambda: not live.server.open_count)
         assert live.server.counters.timeouts == 1
 
 
 async def test_stopping_ends_idle_and_half_shaken_connections(tmp_path: Path) -> None:
     async with serving(tmp_path) as live, await live.connect() as idle, await live.raw() as silent:
         await ask(idle)
-        await eventually(lambda: live.server.open_count == 2)
+        await until(lambda: live.server.open_count == 2)
         with trio.fail_after(5):
             await live.server.stop()
         assert await read_to_end(silent) == b""
