@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("keys", "List, install, use, remove and rotate the pool's encryption keys."),
     "rtt": ("rtt", "Estimate the round trip time between two members."),
     "tags": ("tags", "Show or change an agent's tags while it runs."),
+    "config": ("config", "Check configuration files, and show what they come to."),
     "cluster": ("cluster", "Run N real agents on this machine."),
     "serf": ("serf", "Serf's command line, for its agents and ours: `moot serf --help`."),
     "demo": ("demo", "Watch a real pool form, lose a member, and agree about it."),
