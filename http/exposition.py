@@ -28,6 +28,8 @@ from moot.http.metrics import Metrics
 METHODS: Final = frozenset({"GET", "PUT", "POST", "HEAD", "DELETE"})
 BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds. Most answers come from memory; joins and key operations wait for the network."""
+STATUSES: Final = tuple(status.value for status in MemberStatus if status is not MemberStatus.NONE)
+"""Those that members have: each has a series from the start, so that its first member is a rise."""
 
 # the time at which each series began doubles the number of series, and nobody asks for it
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -109,7 +111,7 @@ class _Figures(Collector):
         yield GaugeMetricFamily("moot_tasks", "Tasks of the event loop that are alive.", value=figures.tasks)
         yield _gauges("moot_queue_length", "Messages that wait to be gossiped, by kind.", "queue", figures.queues)
         yield _gauges("moot_lamport_time", "Lamport clocks of the pool as known here.", "clock", figures.clocks)
-        members = dict.fromkeys((status.value for status in MemberStatus), 0) | dict(self._members())
+        members = dict.fromkeys(STATUSES, 0) | dict(self._members())
         yield _gauges("moot_members", "Members known to this agent, by status.", "status", members)
         yield _gauges(
             "moot_client_nodes", "Client nodes registered with this agent, by status.", "status", figures.client_nodes
