@@ -10,17 +10,21 @@ import signal
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 import trio
 
+from moot.agent import foreign_keys
 from moot.agent.access_log import AccessLog
 from moot.agent.backend import AgentBackend
 from moot.agent.greeting import start_facts
 from moot.agent.identity import advertised_address, http_names, node_id
 from moot.agent.joining import persist
 from moot.agent.key_table import KEYS
+from moot.agent.limits import http_limits, raise_descriptors
 from moot.agent.logs import Logs
 from moot.agent.no_pool import NoPool
+from moot.agent.nomad.heartbeat import PATIENCE_FIRST
 from moot.agent.nomad_backend import NomadBackend
 from moot.agent.pool_member import PoolMember
 from moot.agent.pool_side import PoolSide
@@ -60,6 +64,7 @@ class Agent:
         self._lifeline = lifeline
         self._log = logs.logger("agent")
         self._tls = self._read_tls(settings)
+        self._too_few = raise_descriptors(serves_rpc=settings.serves_rpc)
         identifier = node_id(settings.identity_dir)
         self._rpc_port = RpcPort(settings)
         self.pool: PoolSide = NoPool(settings)
@@ -92,7 +97,13 @@ class Agent:
         api = build_api(self.backend, counters=counters, metrics=self.metrics)
         self._hosts = KnownHosts(api, http_names(settings))
         app = AccessLog(self._hosts, logs.logger("http"))
-        self.server = HttpServer(app, report=self._report_fault, refused=self._report_refused, counters=counters)
+        self.server = HttpServer(
+            app,
+            report=self._report_fault,
+            refused=self._report_refused,
+            limits=http_limits(settings.limits),
+            counters=counters,
+        )
         self._secure()
         self._up = trio.Event()
         """All of the agent is there, whether it has found others or not."""
@@ -179,9 +190,8 @@ class Agent:
         role, client = self.settings.client, self._rpc.client
         if client is None or not role.retry_join:
             return True
-        return await persist(
-            client.is_registered, self._log, retry_max=role.retry_max, retry_interval=role.retry_interval
-        )
+        attempt = partial(client.is_registered, within=min(PATIENCE_FIRST, role.retry_interval))
+        return await persist(attempt, self._log, retry_max=role.retry_max, retry_interval=role.retry_interval)
 
     async def _listen_rpc(self) -> None:
         if self.settings.serves_rpc:
@@ -251,7 +261,8 @@ class Agent:
         async with self._reloading:
             self._say("Reloading configuration...")
             try:
-                fresh = self._reread()
+                # in a thread, for a large file may take a second
+                fresh = await trio.to_thread.run_sync(self._reread)
                 tls = self._read_tls(fresh)
                 await self.pool.change_tags(self.settings.tags, fresh.tags)
             except ConfigError as error:
@@ -277,6 +288,7 @@ class Agent:
                 api=fresh.api,
                 files=fresh.files,
             )
+            self.server.limits = http_limits(fresh.limits)
             self._hosts.names = http_names(self.settings)
             self.pool.reload(self.settings)
             self.backend.reload(self.settings)
@@ -322,8 +334,11 @@ class Agent:
             self.logs.write("\n".join(["==> moot agent configuration:", "", *lines, ""]))
         for what, path in self.pool.kept().items():
             self._log.info(f"{what} is kept", path=path)
-        for warning in (*self.settings.warnings(), *self.pool.warnings()):
+        for warning in filter(None, (*self.settings.warnings(), *self.pool.warnings(), self._too_few)):
             self._log.warn(warning)
+        notice = foreign_keys.notice(self.settings.foreign)
+        if notice:
+            self._log.info(notice)
         self._warn_of_tls()
 
     def _say_started(self) -> None:

@@ -4,15 +4,14 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf
 
 from moot import __version__
 from moot.agent.identity import advertised_address
+from moot.agent.limits import rpc_limits
 from moot.agent.logs import Log
 from moot.agent.nomad.client_role import ClientSettings
 from moot.agent.nomad.pool import PoolSource
 from moot.agent.nomad.secret import client_secret
-from moot.agent.nomad.server import RpcLimits
 from moot.agent.nomad.service import RpcService
 from moot.agent.settings import Settings
 from moot.gossip.errors import ConfigError
@@ -69,7 +68,6 @@ def rpc_service(
     http_address: Callable[[], str],
 ) -> RpcService:
     """The roles in RPC that the settings ask for. Raises ConfigError."""
-    limits = settings.limits
     return RpcService(
         settings.region,
         logger,
@@ -77,10 +75,7 @@ def rpc_service(
         client=_client_settings(settings, identifier) if settings.client.enabled else None,
         http_address=http_address,
         registry=settings.registry,
-        limits=RpcLimits(
-            connections_per_client_max=limits.rpc_max_conns_per_client,
-            handshake_timeout=limits.rpc_handshake_timeout or inf,
-        ),
+        limits=rpc_limits(settings.limits),
     )
 
 
