@@ -18,6 +18,8 @@ class _Noticed:
     latency: float | None
     watched: float
     """Seconds for which the observer could have seen it."""
+    enough: bool
+    """Whether that was all the time that it had."""
 
 
 def _watchers(run: Timeline, crash: Up, window: float) -> Iterator[_Noticed]:
@@ -35,7 +37,7 @@ def _watchers(run: Timeline, crash: Up, window: float) -> Iterator[_Noticed]:
         if not run.runs(observer, began, ends) or run.lonely(observer, began, ends):
             continue
         latency = seen.at - began if seen is not None and seen.at <= until else None
-        yield _Noticed(crash, observer, latency, ends - began)
+        yield _Noticed(crash, observer, latency, ends - began, ends >= began + window)
 
 
 def completeness(run: Timeline, *, within: float = 30.0) -> Verdict:
@@ -46,7 +48,7 @@ def completeness(run: Timeline, *, within: float = 30.0) -> Verdict:
         for noticed in _watchers(run, crash, within):
             if noticed.latency is not None:
                 judged += 1
-            elif noticed.watched >= within:
+            elif noticed.enough:
                 judged += 1
                 status = run.status(noticed.observer, crash.member, crash.span.ended + within)
                 text = f"{noticed.observer} sees {crash.member} {status}, {took(within)} after it crashed"
@@ -81,7 +83,7 @@ def detection(
     short = judged = 0
     for crash in run.crashes():
         noticed = list(_watchers(run, crash, window))
-        if any(each.latency is None and each.watched < window for each in noticed):
+        if any(each.latency is None and not each.enough for each in noticed):
             short += 1
             continue
         latencies = [inf if each.latency is None else each.latency for each in noticed]
@@ -164,18 +166,21 @@ def accuracy(run: Timeline, *, most: float = 0.0, healthy_only: bool = False, gr
     return holds(f"{count(len(false), 'false failure')} in {count(watched, 'view')}", **figures)
 
 
-def flaps(run: Timeline, *, most: float = 0.0, total: float = inf) -> Verdict:
-    """No view has a member fail and come back more often than `most` while it ran on; in all views, `total`."""
+def flaps(run: Timeline, *, most: float = 0.0, total: float = inf, grace: float = 30.0) -> Verdict:
+    """No view has a member fail without cause and come back more often than `most`; in all views together, `total`.
+
+    What is a cause is as with `accuracy`.
+    """
     counts: dict[tuple[str, str], list[Seen]] = {}
     for pair, views in run.views.items():
-        failed_at = None
+        failed = None
         for seen in views:
             if seen.status == "failed":
-                failed_at = seen.at
-            elif seen.status == "alive" and failed_at is not None:
-                if run.is_up(seen.subject, failed_at, seen.at):
+                failed = seen
+            elif seen.status == "alive" and failed is not None:
+                if _is_false(run, failed, grace, False):
                     counts.setdefault(pair, []).append(seen)
-                failed_at = None
+                failed = None
     if not run.views:
         return unknown("nobody watched anybody")
     number = sum(map(len, counts.values()))

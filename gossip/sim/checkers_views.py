@@ -68,7 +68,7 @@ def zombie(run: Timeline, *, within: float = 60.0) -> Verdict:
     judged = short = 0
     for at, member in _prunes(run):
         start = run.next_start(member, at)
-        if run.was_up(member, at, at):
+        if run.bears(member, at):
             continue
         until = min(start, run.end)
         for observer in run.lives:
@@ -120,7 +120,7 @@ def resurrection(run: Timeline) -> Verdict:
     for gone in (up for up in run.all_lives() if up.how):
         at = gone.span.ended
         back = min(run.next_start(gone.member, at), run.end)
-        if run.is_up(gone.member, at, at):
+        if run.bears(gone.member, at):
             continue  # another one bears that name
         for observer in run.lives:
             was_gone = run.status(observer, gone.member, at) in ("failed", "left")

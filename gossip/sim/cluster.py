@@ -17,8 +17,9 @@ from moot.gossip.serf.core import Serf
 from moot.gossip.serf.events import CommandDone, KeysDone
 from moot.gossip.serf.keys import KeyReport
 from moot.gossip.sim.calendar import Calendar
+from moot.gossip.sim.disk import Disk
 from moot.gossip.sim.host import Host
-from moot.gossip.sim.network import LAN_LATENCY, ByteCarrier, Latency, Network, ObjectCarrier
+from moot.gossip.sim.network import LAN_LATENCY, ByteCarrier, Latency, Network, ObjectCarrier, Traffic
 from moot.gossip.swim.core import Swim
 from moot.gossip.swim.events import MemberJoined
 from moot.gossip.swim.table import Roster
@@ -40,8 +41,9 @@ class SimCluster:
     """`n` members in virtual time, named `n0`, `n1` and so on with as many digits as needed.
 
     `layer` is "serf" (the whole engine) or "swim" (memberlist alone). With `wire` messages travel as bytes; the
-    history is the same. With `keys` each has a keyring of its own, and reads what it has the key for. Faults
-    are in `conditions`, seconds in `now`.
+    history is the same. With `keys` each has a keyring of its own, and reads what it has the key for. With
+    `snapshots` (and the Serf layer) each writes one, and finds back by it when it starts again. `names` are other
+    names, `n` of them. Faults are in `conditions`, seconds in `now`.
     """
 
     def __init__(
@@ -55,12 +57,19 @@ class SimCluster:
         wire: bool = False,
         keys: Sequence[bytes] = (),
         latency: Latency = LAN_LATENCY,
+        names: Sequence[str] = (),
+        snapshots: bool = False,
     ) -> None:
         self.seed = seed
         self.conditions = Conditions()
         self.history: list[tuple[float, str, object]] = []
         """Every event of every member: time, name, event."""
         self.hosts: dict[str, Host] = {}
+        self.watchers: list[Callable[[float, str, object], None]] = []
+        """Called with every event of every member: time, name, event. They must not call back into the cluster."""
+        self.disks: dict[str, Disk] = {}
+        """What each member has written down, by name."""
+        self._snapshots = snapshots
         self._calendar = Calendar()
         self._pending_count = 0
         """Members that boot_cold is still to start."""
@@ -69,9 +78,10 @@ class SimCluster:
         self._serf_config = serf or SerfConfig()
         self._roster = Roster(shared=True)
         self._boots: dict[str, int] = {}
+        self._placed_count = 0
         self._digest = hashlib.blake2b(digest_size=16)
         self._keys = tuple(keys)
-        self._nonces = self._random("nonces")
+        self._nonces = self.random("nonces")
         carrier = ByteCarrier(WireConfig()) if wire else ObjectCarrier()
         self._swim_config = swim
         if keys:
@@ -80,13 +90,13 @@ class SimCluster:
         self._network = Network(
             self._calendar,
             self.conditions,
-            self._random("network"),
+            self.random("network"),
             latency,
             carrier,
             self._swim_config.packet_overhead,
         )
         digits = len(str(max(n - 1, 0)))
-        self.names = [f"n{number:0{digits}}" for number in range(n)]
+        self.names = list(names) or [f"n{number:0{digits}}" for number in range(n)]
         self._addresses = {
             name: Address(bytes((10, number >> 16, number >> 8 & 255, number & 255)), PORT)
             for number, name in enumerate(self.names)
@@ -96,7 +106,7 @@ class SimCluster:
 
     def boot_cold(self, *, seeds: int = 1, spread: float = 1.0) -> None:
         """Start all within `spread` seconds; the first `seeds` first, the others join through them."""
-        stagger = self._random("boot")
+        stagger = self.random("boot")
         targets = self.names[:seeds]
         for name in self.names:
             when = 0.0 if name in targets else spread * stagger.random()
@@ -123,8 +133,19 @@ class SimCluster:
         self._pending_count -= 1
         self.start(name, join)
 
-    def start(self, name: str, join: Sequence[str] = (), *, keys: Sequence[bytes] | None = None) -> None:
-        """Start a member, afresh if it ran before: incarnation 1, an empty table, and the first keys or these."""
+    def start(
+        self,
+        name: str,
+        join: Sequence[str] = (),
+        *,
+        keys: Sequence[bytes] | None = None,
+        member: str = "",
+        label: str = "",
+    ) -> None:
+        """Start a member, afresh if it ran before: incarnation 1, an empty table, and the first keys or these.
+
+        `member` is the name that it bears in the pool, for one of several that bear the same.
+        """
         assert name not in self.hosts, f"{name} runs already"
         boot = self._boots[name] = self._boots.get(name, 0) + 1
         host = Host(
@@ -135,13 +156,32 @@ class SimCluster:
             conditions=self.conditions,
             observe=self._observe,
             keyring=self._keyring(self._keys if keys is None else keys),
+            label=label,
+            member=member,
         )
-        host.core = self._make_core(host, self._random(f"{name}/{boot}"))
+        host.core = core = self._make_core(host, self.random(f"{name}/{boot}"))
         self.hosts[name] = host
         self._network.attach(host)
-        host.core.start(self.now)
+        disk = self.disks.setdefault(name, Disk()) if self._snapshots else None
+        was = disk.open() if disk is not None else None
+        if was is not None and isinstance(core, Serf):
+            core.restore(was.clock, was.event_clock, was.query_clock)
+        core.start(host.now)
+        if was is not None and isinstance(core, Serf):
+            core.rejoin(host.now, was.alive, was.failed)
         if join:
-            host.core.join(self.now, [self._addresses[target] for target in join])
+            core.join(host.now, [self._addresses[target] for target in join])
+
+    def place(self, name: str) -> None:
+        """Give a member, known or new, an address that nobody had before, for when it starts next."""
+        assert name not in self.hosts, f"{name} runs at its address"
+        self._placed_count += 1
+        number = len(self.names) + self._placed_count
+        self._addresses[name] = Address(bytes((10, number >> 16, number >> 8 & 255, number & 255)), PORT)
+
+    def address(self, name: str) -> Address:
+        """Where a member is, or will be."""
+        return self._addresses[name]
 
     def boots(self, name: str) -> int:
         """How often a member was started."""
@@ -186,24 +226,25 @@ class SimCluster:
 
     def join(self, name: str, targets: Sequence[str]) -> Ticket:
         """Let a member join others; the end is an event."""
-        return self.hosts[name].core.join(self.now, [self._addresses[target] for target in targets])
+        host = self.hosts[name]
+        return host.core.join(host.now, [self._addresses[target] for target in targets])
 
     def leave(self, name: str) -> None:
         """Let a member leave in good order, then end its process. Takes virtual time."""
-        self._finish(name, lambda serf: serf.leave(self.now))
+        self._finish(name, lambda serf: serf.leave(self.hosts[name].now))
         self.crash(name)
 
     def force_leave(self, name: str, gone: str, *, prune: bool = False) -> None:
         """Let a member tell the pool that another is gone for good. Takes virtual time."""
-        self._finish(name, lambda serf: serf.force_leave(self.now, gone, prune))
+        self._finish(name, lambda serf: serf.force_leave(self.hosts[name].now, gone, prune))
 
     def query(self, name: str, question: Question) -> Ticket:
         """Let a member ask the pool; the replies are events."""
-        return self.serf(name).query(self.now, question)[0]
+        return self.serf(name).query(self.hosts[name].now, question)[0]
 
     def keys(self, name: str, operation: str, key: bytes = b"") -> KeyReport:
         """Let a member have all "install", "use", "remove" or "list" keys. Takes virtual time."""
-        return self._end_of(name, lambda serf: serf.keys(self.now, operation, key), KeysDone).report
+        return self._end_of(name, lambda serf: serf.keys(self.hosts[name].now, operation, key), KeysDone).report
 
     def _finish(self, name: str, command: Callable[[Serf], Ticket]) -> None:
         """Give a member a command and run until it ended. Raises CommandError with its reason when it failed."""
@@ -235,6 +276,13 @@ class SimCluster:
     def event_count(self) -> int:
         """Timers fired and messages delivered so far."""
         return self._calendar.event_count
+
+    @property
+    def traffic(self) -> dict[str, Traffic]:
+        """What each member sent, from the first look at this on."""
+        if self._network.traffic is None:
+            self._network.traffic = {}
+        return self._network.traffic
 
     @property
     def packet_count(self) -> int:
@@ -307,7 +355,7 @@ class SimCluster:
     def _make_core(self, host: Host, rng: Random) -> Swim | Serf:
         if self._layer == "swim":
             return Swim(
-                name=host.name,
+                name=host.member,
                 address=host.address,
                 config=self._swim_config,
                 effects=host,
@@ -316,7 +364,7 @@ class SimCluster:
                 roster=self._roster,
             )
         return Serf(
-            name=host.name,
+            name=host.member,
             address=host.address,
             tags={},
             swim_config=self._swim_config,
@@ -335,8 +383,17 @@ class SimCluster:
         now = self._calendar.now
         self.history.append((now, name, event))
         self._digest.update(f"{now!r} {name} {event!r}\n".encode(errors="surrogateescape"))
+        if self._snapshots and name in self.disks:
+            self._write(name, event)
+        for watch in self.watchers:
+            watch(now, name, event)
 
-    def _random(self, purpose: str) -> Random:
+    def _write(self, name: str, event: object) -> None:
+        host = self.hosts.get(name)
+        if host is not None and isinstance(host.core, Serf):
+            self.disks[name].record(event, host.core.clocks[0], full=self.conditions.is_disk_full(name))
+
+    def random(self, purpose: str) -> Random:
         """Its own stream of randomness for each purpose, so that one more draw here changes nothing there."""
         return Random(f"{self.seed}/{purpose}")
 

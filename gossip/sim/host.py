@@ -35,8 +35,13 @@ class Host:
         conditions: Conditions,
         observe: Callable[[str, object], None],
         keyring: Keyring | None = None,
+        label: str = "",
+        member: str = "",
     ) -> None:
+        """`member` is the name that it bears in the pool, if that is not its own."""
         self.name = name
+        self.member = member or name
+        self.label = label
         self.address = address
         self.keyring = keyring
         self.alive = True

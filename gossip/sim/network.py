@@ -31,6 +31,8 @@ class Endpoint(Protocol):
     name: str
     address: Address
     keyring: Keyring | None
+    label: str
+    """Of its packets and streams; those of another label are not taken."""
 
     def receive_packet(self, source: Address, messages: Sequence[PacketMessage]) -> None: ...
 
@@ -42,7 +44,9 @@ class Endpoint(Protocol):
 
 
 def can_read(source: Endpoint, to: Endpoint) -> bool:
-    """Whether one has the key that the other seals with."""
+    """Whether one has the key that the other seals with, and they use the same label."""
+    if source.label != to.label:
+        return False
     if source.keyring is None or to.keyring is None:
         return source.keyring is to.keyring
     return source.keyring.primary in to.keyring.keys

@@ -39,7 +39,9 @@ class Recorder:
             case MemberEvent(member=member, accuser=accuser):
                 self._saw(at, observer, member, member.status.value, accuser)
             case MemberLeaving(member=member):
-                self._saw(at, observer, member, member.status.value)
+                held = self._views.get(observer, {}).get(member.name)
+                incarnation = max(member.record.incarnation, held.incarnation if held else 0)
+                self._changed(at, observer, member.name, member.status.value, incarnation, ltime=member.ltime)
             case swim.MemberSuspected(member=record, accuser=accuser):
                 self._changed(at, observer, record.name, "suspect", record.incarnation, accuser=accuser)
             case swim.SuspicionLifted(member=record):
@@ -86,16 +88,18 @@ class Recorder:
 
     def _saw(self, at: float, observer: str, member: SerfMember, status: str, accuser: str = "") -> None:
         held = self._views.get(observer, {}).get(member.name)
+        incarnation, confirmed = member.record.incarnation, 0
         if held and status == "failed":
             accuser, confirmed = accuser or held.accuser, held.confirmed
-        else:
-            confirmed = 0
+        if held and status in ("left", "none"):
+            # an intent brings no record: Serf's own may be older than what Swim knows
+            incarnation = max(incarnation, held.incarnation)
         self._changed(
             at,
             observer,
             member.name,
             status,
-            member.record.incarnation,
+            incarnation,
             ltime=member.ltime,
             accuser=accuser,
             confirmed=confirmed,

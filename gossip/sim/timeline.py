@@ -76,9 +76,9 @@ class Timeline:
         """Whether an agent of that name ran, unstopped, for all that time."""
         return any(self.runs(up.agent, since, until) for up in self.ups(member))
 
-    def was_up(self, member: str, since: float, until: float) -> bool:
-        """Whether an agent of that name ran at any instant of that time."""
-        return any(up.span.meets(since, until) for up in self.ups(member))
+    def bears(self, member: str, at: float) -> bool:
+        """Whether an agent of that name runs after what happened at that instant."""
+        return any(up.span.began <= at < up.span.ended for up in self.ups(member))
 
     def runs(self, agent: str, since: float, until: float) -> bool:
         """Whether one life of that agent covers all that time, and it was never stopped in it."""
@@ -98,8 +98,8 @@ class Timeline:
         return [up for up in self.all_lives() if up.how in CRASHES and up.leaving_at == inf]
 
     def next_start(self, member: str, after: float) -> float:
-        """When an agent of that name starts next; inf for never."""
-        return min((up.span.began for up in self.ups(member) if up.span.began > after), default=inf)
+        """When an agent of that name starts next, maybe at that very instant; inf for never."""
+        return min((up.span.began for up in self.ups(member) if up.span.began >= after), default=inf)
 
     def stops(self) -> Iterator[Span]:
         """When anybody was stopped."""
@@ -177,8 +177,11 @@ class Timeline:
 
     def first_deed(self) -> float:
         """When anything was first done to the pool after it was made; inf for never."""
-        commands = (record.at for record in self.history.of(Command))
-        return min([*commands, *(span.began for span, _ in self.troubles)], default=inf)
+        found = [record.at for record in self.history.of(Command)]
+        found += [span.began for span, _ in self.troubles]
+        found += [span.began for span in self.stops()]
+        found += [min(up.span.ended, up.leaving_at) for up in self.all_lives()]
+        return min(found, default=inf)
 
     # reading
 
