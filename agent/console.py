@@ -39,7 +39,10 @@ TLS_FIELDS = dict(
     )
 )
 TOKEN_HINT = ". Hint: the agent asks for a token; give one that has the right in MOOT_TOKEN"
-COLOURS = {"alive": "green", "leaving": "yellow", "left": "bright_black", "failed": "red"}
+ROLE_HINT = ". Hint: this agent is a client, and in no pool; ask one of its servers, with --address"
+HINTS = {(403, DENIED): TOKEN_HINT, (403, NOT_FOUND): TOKEN_HINT, (501, "Invalid method"): ROLE_HINT}
+"""What to do about an answer, by its status and text."""
+COLOURS = {"alive": "green", "suspect": "yellow", "leaving": "yellow", "left": "bright_black", "failed": "red"}
 
 Member = dict[str, Any]
 """A member object as /v1/agent/members has it."""
@@ -95,7 +98,7 @@ def connected(address: str, timeout: float = 40.0) -> Iterator[ApiClient]:
     try:
         yield client
     except ApiError as error:
-        hint = TOKEN_HINT if error.status == 403 and error.body in (DENIED, NOT_FOUND) else ""
+        hint = HINTS.get((error.status, error.body), "")
         raise click.ClickException(text.printable(f"{error}{hint}")) from None
 
 

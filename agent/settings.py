@@ -178,6 +178,10 @@ class Settings:
     def warnings(self) -> list[str]:
         """What is allowed but deserves a word at start."""
         found = [*self.notices, *(self._pool_warnings() if self.is_server else [])]
+        if not (self.is_server or self.client.servers or self.client.retry_join):
+            found.append("this client knows no server; give --servers, or set a list with PUT /v1/agent/servers")
+        if self.api.acl.enabled and not self.values["acl.tokens"]:
+            found.append("acl.enabled, and no token is known, so nobody may ask for anything: see `moot token`")
         http = self.bind["http"].host
         if not ipaddress.ip_address(http).is_loopback and not (self.api.acl.enabled or self.tls.verify_https_client):
             found.append(

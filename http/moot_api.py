@@ -13,7 +13,7 @@ from moot.http.backend import Backend
 from moot.http.counters import HttpCounters
 from moot.http.describe import Answer, Doc, Failure
 from moot.http.exchange import HTML, Reply
-from moot.http.routes import READ, WRITE, Call, Role, Route
+from moot.http.routes import READ, WRITE, Call, Route
 from moot.http.schema import AgentAnswer, LeaveAnswer
 
 PAGE = """<!doctype html>
@@ -39,7 +39,8 @@ AGENT: Final = Doc(
 )
 LEAVE: Final = Doc(
     "Leave the pool and end.",
-    "Gracefully: it answers when the pool has heard it, and then the agent ends with exit code 0.",
+    "Gracefully: it answers when the pool has heard it, and of a client the server that holds it; then the agent"
+    " ends with exit code 0.",
     answers=(Answer(LeaveAnswer, "It has left."),),
     failures=(
         Failure(500, "Leave already in progress"),
@@ -60,7 +61,7 @@ class MootApi:
         return [
             Route("/ui/", READ, self.page, right=None, docs=(UI,)),
             Route("/v1/moot/agent", READ, self.agent, right=Right.AGENT_READ, docs=(AGENT,)),
-            Route("/v1/moot/leave", WRITE, self.leave, Role.SERVER, own_pages_only=True, docs=(LEAVE,)),
+            Route("/v1/moot/leave", WRITE, self.leave, own_pages_only=True, docs=(LEAVE,)),
         ]
 
     async def page(self, call: Call) -> Reply:

@@ -13,16 +13,20 @@ ID_CHARS = 8
 
 
 @click.command("nodes")
+@click.option(
+    "--region", default="", metavar="NAME", help="Those of a server of this region.  [default: the agent's]"
+)
 @click.option("--verbose", is_flag=True, help="Show whole ids, versions and classes.")
 @address_option
 @json_option
-def command(verbose: bool, address: str, as_json: bool) -> None:
+def command(region: str, verbose: bool, address: str, as_json: bool) -> None:
     """Show the client nodes that are registered with a server.
 
     Each server knows the nodes that registered with it. A client agent shows those of its server.
     """
     with connected(address) as client:
-        nodes: list[dict[str, Any]] = json.loads(client.request("GET", "/v1/nodes"))
+        query = [("region", region)] if region else []
+        nodes: list[dict[str, Any]] = json.loads(client.request("GET", "/v1/nodes", query))
     nodes.sort(key=lambda node: natural(node["Name"]))
     if as_json:
         print_json(nodes)

@@ -18,7 +18,7 @@ import trio
 from moot.agent.logs import Log
 from moot.agent.nomad.client import Dialer, Link
 from moot.agent.nomad.errors import Refused, RpcError, Unreached
-from moot.agent.nomad.heartbeat import PATIENCE_FIRST, Heartbeat
+from moot.agent.nomad.heartbeat import Heartbeat
 from moot.agent.nomad.registry import DOWN, NOT_FOUND, READY, NodeFacts
 from moot.agent.nomad.servers import SERVERS_MAX, ServerList, endpoint, literal, parse_server
 from moot.agent.nomad.structures import Beat, Granted, decode_granted, encode_beat, encode_register
@@ -170,9 +170,9 @@ class ClientAgent:
         """End `run`, without a word to the server."""
         self._scope.cancel()
 
-    async def is_registered(self) -> bool:
-        """Whether a server has taken this node since the start; it has a while to do so."""
-        with trio.move_on_after(PATIENCE_FIRST):
+    async def is_registered(self, *, within: float) -> bool:
+        """Whether a server has taken this node since the start, or does within so many seconds."""
+        with trio.move_on_after(within):
             await self._taken.wait()
         return self._taken.is_set()
 

@@ -346,8 +346,9 @@ async def test_an_agent_outside_the_pool_without_servers_has_no_view_of_it() -> 
 
 async def test_an_agent_outside_the_pool_does_nothing_that_needs_one() -> None:
     async with serving_api(client("127.0.0.2:4647")) as live:
-        assert (await live.ask("PUT", "/v1/moot/leave")).status == 501
+        assert (await live.ask("GET", "/v1/moot/tags")).status == 501
         assert (await live.ask("GET", "/v1/moot/agent")).json()["members"] == {}
+        assert (await live.ask("PUT", "/v1/moot/leave")).json() == {"gossip_name": "c1.global"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Which roles an agent has, by what it is told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def loaded(*, dev: bool = False, **keys: object) -> Settings:
     ],
 )
 def test_an_agent_is_a_server_unless_it_is_told_otherwise_or_to_be_a_client(
-    dev: bool, keys: dict[str, object], roles: str
+    dev: bool, keys: dict[str, Any], roles: str
 ) -> None:
     settings = loaded(dev=dev, **keys)
     assert (settings.is_server, settings.client.enabled) == (roles != "client", roles != "server")
@@ -52,7 +53,7 @@ def test_a_file_with_a_block_for_servers_makes_no_server_of_a_client(tmp_path: P
         ({"server__enabled": False}, "Must specify either server, client or dev mode for the agent. Set server.en"),
     ],
 )
-def test_roles_that_cannot_be_are_refused(keys: dict[str, object], words: str) -> None:
+def test_roles_that_cannot_be_are_refused(keys: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         loaded(**keys)
 
@@ -65,7 +66,7 @@ def test_roles_that_cannot_be_are_refused(keys: dict[str, object], words: str) -
         ({"client__servers": ["a"]}, "--servers: only a client has servers to turn to"),
     ],
 )
-def test_flags_of_a_role_that_the_agent_does_not_have_are_refused(keys: dict[str, object], words: str) -> None:
+def test_flags_of_a_role_that_the_agent_does_not_have_are_refused(keys: dict[str, Any], words: str) -> None:
     with pytest.raises(FlagError, match=words):
         loaded(**keys)
 
@@ -75,3 +76,9 @@ def test_a_client_keeps_who_it_is_in_its_own_directory_if_it_has_no_other(tmp_pa
     assert str(loaded(client__enabled=True, client__state_dir=state).identity_dir) == state
     assert str(loaded(client__enabled=True, client__state_dir=state, data_dir=data).identity_dir) == data
     assert loaded(client__state_dir=state).identity_dir is None
+
+
+def test_a_client_that_knows_no_server_is_told_so() -> None:
+    (warning,) = loaded(client__enabled=True).warnings()
+    assert warning.startswith("this client knows no server; give --servers")
+    assert loaded(client__enabled=True, client__servers=["10.0.0.1"]).warnings() == []
