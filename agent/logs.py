@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, TextIO
 
 if "rich" not in sys.modules:
     # structlog's console renderer, which we do not use, would load Rich: 5 MB and 40 ms for every agent
-    sys.modules["rich"] = None  # type: ignore[assignment]
+    sys.modules["rich"] = None  # type: ignore[assignment]  # None is what import takes for "there is none"
     import structlog
 
     del sys.modules["rich"]

@@ -133,7 +133,7 @@ def attack(slow: int, half_open: int, reopen: float, begun: Event, ended: Event)
                 client.tick()
 
 
-def ask(host: str, path: str) -> Any:  # noqa: ANN401
+def ask(host: str, path: str) -> Any:  # noqa: ANN401 - JSON of any shape
     """One question on a new connection. Raises OSError or HTTPException, also when it is turned away."""
     link = http.client.HTTPConnection(host, HTTP, timeout=10, source_address=(METER, 0))
     with contextlib.closing(link):

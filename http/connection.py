@@ -181,7 +181,7 @@ class Connection:
         """Ask the application. Its bugs are reported and cost one request, not the agent."""
         try:
             return await self._server.application(request)
-        except Exception as error:
+        except Exception as error:  # a bug of the application, told to who asked
             self._server.note_fault(f"{request.method} {request.target}", error)
             return plain_text(500, "internal error")
 
@@ -293,7 +293,7 @@ class Connection:
                     await stream.write(self._send_piece)
                     await self._push(self._h11.send(h11.EndOfMessage()) or b"")
                     is_whole = True
-            except Exception as error:
+            except Exception as error:  # a bug of what writes the stream
                 server.note_fault(what, error)
             finally:
                 del server.streams[nursery.cancel_scope]

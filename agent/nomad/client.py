@@ -130,7 +130,7 @@ class Dialer:
             await stream.send_all(bytes([Mode.TLS]))
             secured = trio.SSLStream(stream, context, server_hostname=f"server.{region}.nomad")
             await secured.do_handshake()
-        except BaseException:
+        except BaseException:  # cancelled, too: nothing is left open
             await trio.aclose_forcefully(stream)
             raise
         return Link(secured, bytes([Mode.RPC]))
@@ -154,7 +154,7 @@ async def _dial(address: str) -> trio.SocketStream:
     sock = trio.socket.socket(family, socket.SOCK_STREAM)
     try:
         await sock.connect((host, port))
-    except BaseException:
+    except BaseException:  # cancelled, too: nothing is left open
         sock.close()
         raise
     return trio.SocketStream(sock)

@@ -76,7 +76,7 @@ class RpcClient:
             self._ask("handshake", protocol.Handshake())
             if auth_key:
                 self._ask("auth", protocol.Auth(auth_key))
-        except BaseException:
+        except BaseException:  # interrupted, too: nothing is left open
             self.close()
             raise
 

@@ -148,7 +148,7 @@ class Transport:
         sock = trio.socket.socket(socket.AF_INET6 if ":" in to.host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             await sock.connect((to.host, to.port))
-        except BaseException:
+        except BaseException:  # cancelled, too: nothing is left open
             sock.close()
             raise
         return trio.SocketStream(sock)
@@ -204,7 +204,7 @@ def _bind_pair(family: int, sockaddr: tuple[Any, ...]) -> tuple[socket.socket, s
         udp.bind((sockaddr[0], tcp.getsockname()[1], *sockaddr[2:]))
         tcp.listen(socket.SOMAXCONN)
         _widen_receive_buffer(udp)
-    except BaseException:
+    except BaseException:  # cancelled, too: nothing is left open
         tcp.close()
         udp.close()
         raise

@@ -66,7 +66,7 @@ def check_head(expected: dict[str, Any], answer: Answer) -> None:
         assert key.lower() not in answer.headers, key
 
 
-def check_body(case: Mapping[str, Any], kind: str, wanted: Any, answer: Answer) -> None:  # noqa: ANN401
+def check_body(case: Mapping[str, Any], kind: str, wanted: Any, answer: Answer) -> None:  # noqa: ANN401 - JSON of any shape
     """What the case says of the body; a kind of check that we do not know fails."""
     match kind:
         case "body_json":
@@ -96,7 +96,7 @@ def agree(problem: str) -> None:
     assert not problem, problem
 
 
-def check_json(case: Mapping[str, Any], wanted: Any, answer: Answer) -> None:  # noqa: ANN401
+def check_json(case: Mapping[str, Any], wanted: Any, answer: Answer) -> None:  # noqa: ANN401 - JSON of any shape
     """Equal but for extra keys that are allowed and a text that may be checked softly."""
     found = answer.json()
     expected = wanted if isinstance(wanted, dict) else {}

@@ -55,7 +55,7 @@ class Answer:
     def text(self) -> str:
         return self.body.decode()
 
-    def json(self) -> Any:  # noqa: ANN401
+    def json(self) -> Any:  # noqa: ANN401 - JSON of any shape
         """The body as JSON."""
         return json.loads(self.body)
 

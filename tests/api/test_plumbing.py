@@ -464,7 +464,7 @@ def test_faults_of_one_kind_are_told_once_a_minute_with_their_number() -> None:
     def failed(cause: type[Exception]) -> Exception:
         try:
             raise cause("why")
-        except Exception as error:
+        except cause as error:
             return error
 
     told: list[str] = []

@@ -64,7 +64,7 @@ class Chromium:
             while "Page.loadEventFired" not in self._events:
                 self._events.append(str((await self._receive()).get("method")))
 
-    async def run(self, script: str) -> Any:  # noqa: ANN401
+    async def run(self, script: str) -> Any:  # noqa: ANN401 - JSON of any shape
         """What the body of an async function returns in the page, as JSON."""
         wish = f"(async () => {{ {script} }})()"
         done = await self.call("Runtime.evaluate", expression=wish, awaitPromise=True, returnByValue=True)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("own_runtime_dir")
 NODE = Node(name="a-1", member="a-1.global", gossip="127.1.1.1:1", http="127.1.1.1:2", process=Process(1, 0))
 
 
-def state(**changes: Any) -> ClusterState:  # noqa: ANN401
+def state(**changes: Any) -> ClusterState:
     plain = ClusterState(name="a", pool="nomad", profile="local", encrypted=False, supervisor=None, nodes=(NODE,))
     return dataclasses.replace(plain, **changes)
 
@@ -173,7 +173,7 @@ def test_a_name_that_could_be_another_path_is_refused(name: str) -> None:
 @contextlib.contextmanager
 def places(wish: Wish) -> Iterator[list[Place]]:
     """Places that are claimed during the block."""
-    found, claim = find_places(wish)
+    _, found, claim = find_places(wish)
     with claim or contextlib.nullcontext():
         yield found
 

@@ -184,7 +184,7 @@ def test_a_signal_right_after_an_agent_was_started_does_not_leave_it_behind(monk
 
 
 def test_a_signal_while_agents_are_ended_does_not_break_that_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: Any) -> None:  # noqa: ANN401
+    def interrupted(*arguments: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         end_all(*arguments)
 

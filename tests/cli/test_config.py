@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -450,12 +451,12 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(sorted(KEYS)), VALUES, max_size=4))
 def test_whatever_a_file_holds_it_is_settings_or_a_configuration_error(values: dict[str, object]) -> None:
-    tree: dict[str, object] = {}
+    tree: dict[str, Any] = {}
     for path, value in values.items():
         *blocks, leaf = path.split(".")
-        inner: dict[str, object] = tree
+        inner = tree
         for block in blocks:
-            inner = inner.setdefault(block, {})  # type: ignore[assignment]
+            inner = inner.setdefault(block, {})
         inner[leaf] = value
     with tempfile.TemporaryDirectory() as directory:
         file = write(Path(directory) / "a.json", json.dumps(tree))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.live
 OTHER_KEY = base64.b64encode(bytes(range(100, 132))).decode()
 
 
-def client(agent: RunningAgent, **options: Any) -> Client:  # noqa: ANN401 - of its Config
+def client(agent: RunningAgent, **options: Any) -> Client:
     return Client(Config(address=agent.url, **options))
 
 

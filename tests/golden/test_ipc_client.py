@@ -39,7 +39,7 @@ class Recorded:
         return self._heard
 
 
-def perform(client: RpcClient, command: str, body: Any) -> object:  # noqa: ANN401
+def perform(client: RpcClient, command: str, body: Any) -> object:  # noqa: ANN401 - whatever was recorded
     """Ask what the command line asked, by our client's methods."""
     if command == "query":
         return list(

@@ -48,7 +48,7 @@ class Script:
                 feed.send_nowait(event)
         return happened
 
-    def _learn(self, command: str, seq: int, body: Any, error: str, rest: list[Any]) -> None:  # noqa: ANN401
+    def _learn(self, command: str, seq: int, body: Any, error: str, rest: list[Any]) -> None:  # noqa: ANN401 - whatever was recorded
         backend = self.backend
         if command == "stream":
             if not error:

@@ -184,7 +184,7 @@ def assert_same(told: dict[str, Any], found: dict[str, object]) -> None:
         assert _same(wanted, found[name]), f"{name}: told {value!r}, found {found[name]!r}"
 
 
-def _unhexed(value: Any) -> object:  # noqa: ANN401
+def _unhexed(value: Any) -> object:  # noqa: ANN401 - JSON of any shape
     return [bytes.fromhex(item) for item in value] if isinstance(value, list) else bytes.fromhex(value)
 
 
@@ -193,7 +193,7 @@ def _filter(told: dict[str, Any]) -> Filter:
     return TagFilter(value["Tag"], value["Expr"]) if told["filter_type"] else NodeFilter(value)
 
 
-def _same(wanted: Any, found: object) -> bool:  # noqa: ANN401
+def _same(wanted: Any, found: object) -> bool:  # noqa: ANN401 - JSON of any shape
     if isinstance(wanted, dict) and set(wanted) == {"hex"}:
         return found == bytes.fromhex(wanted["hex"])
     if isinstance(wanted, dict) and set(wanted) == {"slots", "non_nil"}:

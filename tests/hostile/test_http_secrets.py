@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,8 +157,8 @@ def test_the_list_of_keys_is_where_a_key_would_be_found(tmp_path: Path) -> None:
         {"acl": {"enabled": True, "tokens": [f"management sha256:{DIGEST}"]}},
     ],
 )
-def test_an_error_of_the_configuration_does_not_repeat_a_secret(tmp_path: Path, broken: dict[str, object]) -> None:
-    path = configuration(tmp_path, **broken)  # type: ignore[arg-type]
+def test_an_error_of_the_configuration_does_not_repeat_a_secret(tmp_path: Path, broken: dict[str, Any]) -> None:
+    path = configuration(tmp_path, **broken)
     command = [*MOOT, "agent", "--config", str(path), "--http-port", "0", "--rpc-port", "0", "--serf-port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode != 0

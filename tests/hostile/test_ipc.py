@@ -299,7 +299,7 @@ async def test_clients_that_break_off_at_any_point_leave_nothing_behind() -> Non
 
 async def test_a_bug_costs_one_client_and_is_reported() -> None:
     backend = ScriptedBackend()
-    backend.statistics = {"serf": {"members": object()}}  # type: ignore[dict-item]
+    backend.statistics = {"serf": {"members": object()}}  # type: ignore[dict-item]  # what cannot be packed is the bug
     async with served(Limits(), backend) as (_, port, faults):
         async with connected(port) as caller:
             await shake(caller)

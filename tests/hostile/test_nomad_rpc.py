@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgpack
 import pytest
@@ -26,10 +27,10 @@ HASTY = RpcLimits(handshake_timeout=0.3, idle_timeout=0.3, request_timeout=0.3, 
 
 
 @asynccontextmanager
-async def serving(limits: RpcLimits | None = None, **options: float) -> AsyncIterator[tuple[World, Server]]:
+async def serving(limits: RpcLimits | None = None, **options: Any) -> AsyncIterator[tuple[World, Server]]:
     """One server, which in the end must still answer."""
     async with world() as here:
-        registry = RegistrySettings(**options) if options else None  # type: ignore[arg-type]
+        registry = RegistrySettings(**options) if options else None
         server = await here.start("s1", "127.46.2.1", limits=limits, settings=registry)
         yield here, server
         await here.dialer.ping(server.address)

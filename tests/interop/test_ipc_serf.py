@@ -7,6 +7,7 @@ import re
 import pytest
 import trio
 
+from moot.gossip.serf.events import QueryReceived
 from moot.gossip.serf.members import MemberStatus
 from tests.interop.ipc_agents import RpcAgent, monitored, rpc_agents
 from tests.support.pool import until
@@ -109,8 +110,8 @@ async def test_a_query_is_asked_acknowledged_and_answered_through_another_connec
 
             async def answer() -> None:
                 async for event in received:
-                    if type(event).__name__ == "QueryReceived":
-                        a2.node.respond(event.query, b"load 0.5")  # type: ignore[attr-defined]
+                    if isinstance(event, QueryReceived):
+                        a2.node.respond(event.query, b"load 0.5")
 
             nursery.start_soon(answer)
             said = await a1.serf("query", "-timeout=1s", "-tag", "idx=2", "load", "now")

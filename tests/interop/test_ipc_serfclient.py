@@ -27,13 +27,13 @@ Connect = Callable[..., Any]
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     """serfclient's SerfClient."""
     stand_in = ModuleType("pkg_resources")
-    stand_in.get_distribution = importlib.metadata.distribution  # type: ignore[attr-defined]
+    stand_in.get_distribution = importlib.metadata.distribution  # type: ignore[attr-defined]  # of a module made here
     monkeypatch.setitem(sys.modules, "pkg_resources", stand_in)
     made: Connect = importlib.import_module("serfclient.client").SerfClient
     return made
 
 
-async def use(connect: Connect, agent: RpcAgent, play: Callable[[Any], Any], **options: object) -> Any:  # noqa: ANN401
+async def use(connect: Connect, agent: RpcAgent, play: Callable[[Any], Any], **options: object) -> Any:  # noqa: ANN401 - serfclient has no types
     """What `play` makes of a connected client, in a thread."""
 
     def run() -> object:
@@ -49,7 +49,7 @@ async def use(connect: Connect, agent: RpcAgent, play: Callable[[Any], Any], **o
 async def test_members_and_filters(connect: Connect) -> None:
     async with rpc_agents("a1", "b2") as (a1, b2):
 
-        def play(client: Any) -> list[list[Any]]:  # noqa: ANN401
+        def play(client: Any) -> list[list[Any]]:  # noqa: ANN401 - serfclient has no types
             answers = [
                 client.members(),
                 client.members(name="a.*"),
@@ -70,7 +70,7 @@ async def test_members_and_filters(connect: Connect) -> None:
 async def test_join_event_stats_and_force_leave(connect: Connect) -> None:
     async with rpc_agents("a1") as (a1,), rpc_agents("b2") as (b2,):
 
-        def play(client: Any) -> None:  # noqa: ANN401
+        def play(client: Any) -> None:  # noqa: ANN401 - serfclient has no types
             assert client.join(str(b2.node.address)).body == {"Num": 1}
             assert client.join("127.0.0.1:1").head["Error"].startswith("1 error occurred:")
             assert client.event("deploy", "v1", coalesce=False).head["Error"] == ""
@@ -87,7 +87,7 @@ async def test_join_event_stats_and_force_leave(connect: Connect) -> None:
 async def test_a_stream_brings_events(connect: Connect) -> None:
     async with rpc_agents("a1") as (a1,):
 
-        def play(client: Any) -> list[Any]:  # noqa: ANN401
+        def play(client: Any) -> list[Any]:  # noqa: ANN401 - serfclient has no types
             answer = client.stream("user")
             assert answer.head == {"Seq": 1, "Error": ""}
             trio.from_thread.run_sync(lambda: a1.node.user_event("first", b"1"))

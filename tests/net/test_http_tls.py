@@ -6,7 +6,7 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from moot.http.api import build_api
 from moot.http.client import ApiClient, ApiError, Unreachable
 from moot.http.client_tls import ClientTls
 from moot.http.counters import HttpCounters
-from moot.http.exchange import Request, Response, Send, Stream
+from moot.http.exchange import Application, Request, Response, Send, Stream
 from moot.http.server import HttpServer, Limits
 from tests.api.situations import dev
 from tests.conftest import require_tool
@@ -88,14 +88,14 @@ class Secured:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, application: Callable[[Request], object] = echo, limits: Limits | None = None
+    folder: Path, application: Application = echo, limits: Limits | None = None
 ) -> AsyncIterator[Secured]:
     """A server with a certificate for its address."""
     authority = Authority(folder)
     bugs: list[tuple[str, Exception]] = []
     refused: list[tuple[str, str]] = []
     server = HttpServer(
-        application,  # type: ignore[arg-type]
+        application,
         report=lambda what, error: bugs.append((what, error)),
         refused=lambda peer, reason: refused.append((peer, reason)),
         limits=limits,

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from random import Random
+from typing import Any
 
 import pytest
 import trio
@@ -248,11 +249,9 @@ async def test_events_come_from_the_first_one_on_and_end_with_the_node() -> None
         ({"tags": {"long": "x" * 600}}, "limit of 512 bytes"),
     ],
 )
-async def test_a_setting_that_cannot_work_is_named_before_anything_starts(
-    options: dict[str, object], text: str
-) -> None:
+async def test_a_setting_that_cannot_work_is_named_before_anything_starts(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        await Node(dataclasses.replace(settings_of("a"), **options)).run()  # type: ignore[arg-type]
+        await Node(dataclasses.replace(settings_of("a"), **options)).run()
 
 
 async def test_what_is_advertised_is_what_the_others_use() -> None:

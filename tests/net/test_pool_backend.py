@@ -84,7 +84,8 @@ async def test_a_member_that_was_away_while_the_key_changed_is_named_when_it_is_
         again = settings_of("b", keys=(OLD,), bind_host=place.host, bind_port=place.port)
         back = await pool.start(again)
         if how == "packets":
-            back._transport.send_packet(b"\1" + bytes(100), pool["a"].address)  # type: ignore[union-attr]
+            assert back._transport is not None
+            back._transport.send_packet(b"\1" + bytes(100), pool["a"].address)
         await until(lambda: bool(log.warned))
         assert log.warned[0]["name"] == "b"
         assert log.warned[0]["text"] == "a failed member is back, but sends what no key here opens"

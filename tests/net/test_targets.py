@@ -67,7 +67,7 @@ class ScriptedResolver(trio.abc.HostnameResolver):
         host: bytes | None,
         port: bytes | str | int | None,
         family: int = 0,
-        type: int = 0,  # noqa: A002
+        type: int = 0,  # noqa: A002 - trio calls it so
         proto: int = 0,
         flags: int = 0,
     ) -> list[

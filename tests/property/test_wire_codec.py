@@ -110,7 +110,7 @@ def test_any_meta_has_tags_that_nobody_can_change(meta: bytes) -> None:
         tags = decode_tags(data)
         assert all(isinstance(part, str) for pair in tags.items() for part in pair)
         with pytest.raises(TypeError):
-            tags["role"] = "other"  # type: ignore[index]
+            tags["role"] = "other"  # type: ignore[index]  # this is what is tried
 
 
 @given(wire.filters)

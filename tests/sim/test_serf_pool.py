@@ -1,5 +1,7 @@
 """Events, queries and keys in a pool of a hundred whose network loses every twentieth packet."""
 
+from typing import Any
+
 import pytest
 
 from moot.gossip.config import SerfConfig
@@ -20,9 +22,9 @@ LOSS = Fault(loss=0.05)
 OLD, NEW = bytes(32), bytes(range(32))
 
 
-def lossy(n: int, seed: int, **more: object) -> SimCluster:
+def lossy(n: int, seed: int, **more: Any) -> SimCluster:
     """A settled pool on a bad network."""
-    cluster = SimCluster(n, seed=seed, **more)  # type: ignore[arg-type]
+    cluster = SimCluster(n, seed=seed, **more)
     cluster.boot_converged()
     cluster.conditions.put("loss", LOSS)
     cluster.run_for(10)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -23,10 +24,10 @@ PATIENCE = 30.0
 """Seconds to wait for what ought to take two; a loaded machine may need them."""
 
 
-def settings_of(name: str, **options: object) -> NodeSettings:
+def settings_of(name: str, **options: Any) -> NodeSettings:
     """Settings of a quick node on any free port; `options` replaces what it says."""
     basis = NodeSettings(name=name, bind_host="127.41.0.1", swim=FAST_SWIM, serf=FAST_SERF)
-    return dataclasses.replace(basis, **options)  # type: ignore[arg-type]
+    return dataclasses.replace(basis, **options)
 
 
 async def until(holds: Callable[[], bool], within: float = PATIENCE) -> float:

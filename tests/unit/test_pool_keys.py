@@ -10,7 +10,7 @@ from moot.gossip.serf.members import MemberStatus, SerfMember
 from moot.gossip.serf.messages import KeyResponse
 from moot.gossip.wire.keyring import Keyring
 from moot.http.backend import BackendError, Unacceptable
-from moot.http.pool import KeyHolder, KeysRefused
+from moot.http.pool import KeyHolder, KeyOperation, KeysRefused
 from tests.api.scripted import made
 from tests.api.scripted_pool import NEW, OLD, OTHER, ScriptedKeys, text_of
 
@@ -38,10 +38,10 @@ async def holders(node: ScriptedKeys, *locked_out: str) -> dict[str, KeyHolder]:
     return {it.name: it for it in (await over(node, *locked_out).listing()).holders}
 
 
-async def refused(node: ScriptedKeys, operation: str, key: bytes) -> KeysRefused:
+async def refused(node: ScriptedKeys, operation: KeyOperation, key: bytes) -> KeysRefused:
     """The refusal of an operation; nothing but lists was asked."""
     with pytest.raises(KeysRefused) as caught:
-        await over(node).change(operation, text_of(key), force=False)  # type: ignore[arg-type]
+        await over(node).change(operation, text_of(key), force=False)
     assert set(node.asked) == {"list"}
     return caught.value
 

@@ -1,7 +1,7 @@
 """Rotation over a made-up pool: done step by step, stopped safely wherever it has to, taken up again."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -12,6 +12,7 @@ from moot.agent.rotation import TRIES, Rotation, RotationStopped, Step
 from moot.gossip.serf.members import MemberStatus
 from moot.http import pool as operations
 from moot.http.client import KeysRefused
+from moot.http.pool import KeyOperation
 from moot.http.pool_schema import KeyChangeAnswer, KeysAnswer
 from tests.api.scripted import made
 from tests.api.scripted_pool import NEW, OLD, OTHER, ScriptedKeys, text_of
@@ -37,7 +38,7 @@ class Client:
         self.before(operation)
 
         async def change() -> operations.KeyChange:
-            return await self._keys.change(operation, key, force=force)  # type: ignore[arg-type]
+            return await self._keys.change(cast("KeyOperation", operation), key, force=force)
 
         try:
             found: dict[str, Any] = msgspec.to_builtins(KeyChangeAnswer.of(trio.run(change)))

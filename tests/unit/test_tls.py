@@ -4,6 +4,7 @@ import datetime
 import ssl
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -92,9 +93,9 @@ def test_cipher_suites_go_by_the_names_that_go_has_for_them(authority: Authority
         ({"verify_https_client": True}, "tls.verify_https_client needs tls.ca_file"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(wrong: dict[str, str], words: str) -> None:
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        TlsSettings(**wrong)  # type: ignore[arg-type]
+        TlsSettings(**wrong)
     assert str(caught.value) == words
 
 

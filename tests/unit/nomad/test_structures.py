@@ -1,5 +1,6 @@
 """Arguments and answers of Nomad's methods as maps with Go's names."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,7 @@ ANY = st.recursive(
 )
 
 
-def plain(body: bytes) -> Any:  # noqa: ANN401
+def plain(body: bytes) -> Any:  # noqa: ANN401 - MessagePack of any shape
     """What another implementation reads."""
     return msgpack.unpackb(body, raw=False)
 
@@ -207,7 +208,7 @@ def test_nodes_go_there_and_back() -> None:
     ],
 )
 @given(body=ANY.map(lambda value: msgpack.packb(value, use_bin_type=False)) | st.binary(max_size=80))
-def test_any_body_is_read_or_refused(decode: Any, body: bytes) -> None:  # noqa: ANN401
+def test_any_body_is_read_or_refused(decode: Callable[[bytes], object], body: bytes) -> None:
     try:
         decode(body)
     except (WireError, Refused):

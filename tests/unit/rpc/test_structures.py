@@ -139,7 +139,7 @@ def test_missing_and_nil_are_zero() -> None:
         ("respond", {"ID": 1.5}),
     ],
 )
-def test_a_value_of_a_wrong_kind_is_refused(command: str, body: Any) -> None:  # noqa: ANN401
+def test_a_value_of_a_wrong_kind_is_refused(command: str, body: Any) -> None:  # noqa: ANN401 - the wrong ones, too
     layout = BODIES[command]
     assert layout is not None
     with pytest.raises(WireError):

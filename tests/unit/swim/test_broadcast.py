@@ -2,15 +2,23 @@
 
 import json
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from moot.gossip.swim.broadcast import BroadcastQueue
 
+T = TypeVar("T")
 TRACE = Path(__file__).parents[2] / "vectors" / "broadcast_queue.json"
+
+
+def noting(ended: list[T], what: T) -> Callable[[object], None]:
+    """To be called when the queue is done with a message."""
+    return lambda _: ended.append(what)
 
 
 def test_the_trace_of_the_real_queue_is_reproduced() -> None:
@@ -20,11 +28,11 @@ def test_the_trace_of_the_real_queue_is_reproduced() -> None:
     for step in operations:
         finished.clear()
         if step["op"] == "config":
-            queue = BroadcastQueue(step["retransmit_mult"], lambda n=step["num_nodes"]: n, len)  # type: ignore[misc]
+            queue = BroadcastQueue(step["retransmit_mult"], partial(int, step["num_nodes"]), len)
             continue
         if step["op"] == "queue":
             text = step["msg"]
-            queue.queue(0.0, text, step["name"] or None, lambda _, text=text: finished.append(text))  # type: ignore[misc]
+            queue.queue(0.0, text, step["name"] or None, noting(finished, text))
         else:
             assert queue.fetch(0.0, step["overhead"], step["limit"]) == step["result"], step
             assert len(queue) == step["remaining"], step
@@ -78,7 +86,7 @@ def test_every_message_ends_once_and_is_never_sent_more_often_than_the_limit(
             name, size = step
             queued += 1
             message = (queued, size)
-            queue.queue(0.0, message, name, lambda _, message=message: ended.append(message))  # type: ignore[misc]
+            queue.queue(0.0, message, name, noting(ended, message))
     assert all(count <= limit for count in sent.values())
     assert len(set(ended)) == len(ended)
     assert len(queue) + len(ended) == queued
