@@ -94,7 +94,7 @@ class PoolKeys:
 
     async def _ask(self, operation: str, key: bytes = b"") -> KeyReport:
         if not self._node.encrypted:
-            raise BackendError(UNENCRYPTED)
+            raise Unacceptable(UNENCRYPTED)
         return await ask_repeatedly(self._node, operation, key)
 
 

@@ -135,10 +135,12 @@ COMMON: Final[Sequence[Parameter]] = (
     Parameter(
         "wait",
         "A duration such as 5s. Checked and ignored: nothing here blocks.",
-        Annotated[str, msgspec.Meta(pattern=r"^[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$")],
+        Annotated[str, msgspec.Meta(pattern=r"^([+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+))?$")],
     ),
-    Parameter("index", "Checked and ignored.", Annotated[str, msgspec.Meta(pattern="^[0-9]{1,19}$")]),
-    Parameter("per_page", "Checked and ignored.", Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]),
+    Parameter("index", "A number. Checked and ignored.", Annotated[str, msgspec.Meta(pattern="^[0-9]{0,19}$")]),
+    Parameter(
+        "per_page", "A number. Checked and ignored.", Annotated[str, msgspec.Meta(pattern="^([+-]?[0-9]{1,9})?$")]
+    ),
 )
 """What routes with `checks_query` read."""
 

@@ -25,8 +25,8 @@ PAD: Final = ord("=")
 class KeyringRequest(msgspec.Struct):
     """A key. Its name may be written in any case."""
 
-    key: str = msgspec.field(name="Key")
-    """Base64 of 16, 24 or 32 bytes."""
+    key: str | None = msgspec.field(default="", name="Key")
+    """Base64 of 16, 24 or 32 bytes. What is left out counts as empty, which is no key that anybody has."""
 
 
 NOT_DONE: Final = (

@@ -1,10 +1,13 @@
 """The OpenAPI 3.1 document of all routes, made from what stands next to each of them (see `describe`)."""
 
 import ast
+import functools
 import inspect
+import itertools
 import re
-import textwrap
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any, get_args
 
 import msgspec
@@ -44,14 +47,14 @@ Nomad's agent API as its clients know it, and what this agent has beyond it belo
   `/` is 307 to `/ui/`. An unknown path is 404 with an empty body.
 - What is no HTTP, or has an escape in its path that is none, is 400. A bug of the agent's is 500 `internal error`.
 - Rights (`x-moot-right`, and the scopes under `security`) are asked for only where tokens are turned on.
-- `x-moot-role` is the role that an agent needs to answer.
+- `x-moot-role` is the role that an agent needs to answer. `x-moot-streamed` is with answers that come piece by piece.
 """
 
 
 def build_document(routes: Iterable[Route], version: str) -> Node:
     """The document. `version` is the agent's."""
     operations = [(route, doc) for route in routes for doc in route.docs]
-    schemas = Schemas(_shapes(operations))
+    schemas = Schemas(_shapes(operations), [doc.body.shape for _, doc in operations if doc.body is not None])
     paths: dict[str, Node] = {}
     for route, doc in sorted(operations, key=lambda each: each[1].path or each[0].path):
         path = doc.path or route.path
@@ -88,6 +91,8 @@ def _operation(path: str, method: str, route: Route, doc: Doc, schemas: "Schemas
         "x-moot-right": right.value if right else None,
         "responses": _responses(route, doc, schemas),
     }
+    if any(it.streamed for it in doc.answers):
+        node["x-moot-streamed"] = True
     if doc.text:
         node["description"] = doc.text
     if right:
@@ -184,22 +189,19 @@ def text_schema(failure: Failure) -> Node:
 
 
 def _shapes(operations: Iterable[tuple[Route, Doc]]) -> Iterator[Shape]:
-    """Every type that the document needs, those of requests last."""
-    bodies: list[Shape] = []
+    """Every type that the document needs, but for those of bodies."""
     yield from (it.shape for it in (*COMMON, PRETTY))
     for _, doc in operations:
         yield from (it.shape for it in doc.parameters)
         yield from (it.shape for it in doc.answers)
-        if doc.body is not None:
-            bodies.append(doc.body.shape)
-    yield from bodies
 
 
 class Schemas:
-    """The JSON schemas of types, those of structs in `components`."""
+    """The JSON schemas of types, those of structs in `components`. `bodies` are those that are asked with."""
 
-    def __init__(self, shapes: Iterable[Shape]) -> None:
-        asked = list({repr(shape): shape for shape in shapes if shape is not None}.values())
+    def __init__(self, shapes: Iterable[Shape], bodies: Sequence[Shape]) -> None:
+        asked = list({repr(shape): shape for shape in (*shapes, *bodies) if shape is not None}.values())
+        self._asked_for = structs_of(bodies)
         found, self.components = msgspec.json.schema_components(asked, schema_hook=_anything, ref_template=REF)
         self.components = dict(sorted(self.components.items()))
         self._of = {repr(shape): schema for shape, schema in zip(asked, found, strict=True)}
@@ -216,7 +218,7 @@ class Schemas:
         for name, text in field_texts(struct).items():
             if names[name] in schema["properties"]:
                 schema["properties"][names[name]]["description"] = text
-        if struct.__struct_config__.forbid_unknown_fields:  # a request's
+        if struct in self._asked_for:  # what is left out has its default
             return
         for field in schema["properties"].values():
             field.pop("default", None)
@@ -248,14 +250,22 @@ def structs_of(shapes: Iterable[Shape]) -> list[type[msgspec.Struct]]:
 
 def field_texts(struct: type[msgspec.Struct]) -> Mapping[str, str]:
     """What is written below the fields of a struct, by their names. Empty where the source is not at hand."""
+    return _texts_in(sys.modules[struct.__module__]).get(struct.__name__, {})
+
+
+@functools.lru_cache(maxsize=32)
+def _texts_in(module: ModuleType) -> Mapping[str, Mapping[str, str]]:
+    """What is written below the fields of a module's classes, by class and field."""
     try:
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
+        tree = ast.parse(inspect.getsource(module))
     except OSError:
         return {}
-    assert isinstance(definition, ast.ClassDef)
-    texts = {}
-    for field, below in zip(definition.body, definition.body[1:], strict=False):
-        match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                texts[name] = inspect.cleandoc(text)
-    return texts
+    found: dict[str, dict[str, str]] = {}
+    for definition in tree.body:
+        if isinstance(definition, ast.ClassDef):
+            found[definition.name] = texts = {}
+            for field, below in itertools.pairwise(definition.body):
+                match field, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        texts[name] = inspect.cleandoc(text)
+    return found
