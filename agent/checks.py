@@ -19,6 +19,10 @@ from moot.http.acl import parse_tokens
 from moot.http.guard import configured_headers
 
 LEVELS = ("trace", "debug", "info", "warn", "error")
+MODULES: Final = frozenset(
+    {"agent", "agent.ipc", "agent.mdns", "http", "nomad", "nomad.client", "nomad.rpc", "serf", "telemetry"}
+)
+"""What lines of the log are about; a level for `agent` counts for `agent.ipc` too."""
 NAME_MAX: Final = 128
 """Bytes of a node's name, and of a region's: both together still fit a packet with room for the tags."""
 COUNT_MAX: Final = 2**31 - 1
@@ -216,6 +220,8 @@ def levels(value: object) -> dict[str, str]:
     """Log levels by module."""
     found = {module: level(word) for module, word in text_map(value).items()}
     for module, word in found.items():
+        if module not in MODULES:
+            raise ValueError(f"{_shown(module)} is no module of the log: {', '.join(sorted(MODULES))}")
         if not word:
             raise ValueError(f"needs a level for {_shown(module)}: one of {', '.join(LEVELS)}")
     return found

@@ -25,7 +25,7 @@ def flag(
     name: str,
     key: str,
     text: str,
-    **options: Any,  # noqa: ANN401
+    **options: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option that stands for a key of the configuration files, by the dotted path `key`."""
     FLAGS[key] = name
@@ -56,6 +56,20 @@ def inherited(_ctx: click.Context, _param: click.Parameter, value: int | None) -
 def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
     """Repeatable options as a list; None when there are none."""
     return list(values) or None
+
+
+def leveled(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Of `info,serf=debug` the level; those of modules become the value of the key that has no flag of its own."""
+    words = [word.strip() for word in (value or "").split(",") if word.strip()]
+    plain = [word for word in words if "=" not in word]
+    if len(plain) > 1:
+        raise click.BadParameter(f"{value!r} has two levels for all modules; write it like info,serf=debug")
+    named = (word.partition("=") for word in words if "=" in word)
+    ctx.params["moot__log_levels"] = {module.strip(): level.strip() for module, _, level in named} or None
+    return plain[0] if plain else None
+
+
+FLAGS["moot.log_levels"] = "--log-level"
 
 
 def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
@@ -229,7 +243,13 @@ def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     type=int,
 )
 @flag("--acl-enabled", "acl.enabled", "Ask callers of the HTTP API for tokens.", is_flag=True)
-@flag("--log-level", "log_level", "trace, debug, info, warn or error.  [default: info]")
+@flag(
+    "--log-level",
+    "log_level",
+    "trace, debug, info, warn or error, and levels of single modules, such as info,serf=debug.  [default: info]",
+    metavar="LEVELS",
+    callback=leveled,
+)
 @flag("--log-json", "log_json", "Write the log as JSON objects.", is_flag=True)
 @flag(
     "--leave-on-interrupt/--no-leave-on-interrupt", "leave_on_interrupt", "Leave gracefully on SIGINT.  [default: no]"

@@ -6,17 +6,21 @@ import re
 from collections import Counter
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from moot.gossip.counters import Counters, Durations
+from moot.gossip.counters import BOUNDS, Counters, Durations
 from moot.gossip.record import Address
 from moot.gossip.serf.events import MemberChange, MemberEvent, QueryReceived, UserEventReceived
+from moot.gossip.serf.members import MemberStatus
 from moot.gossip.serf.messages import Query, UserEvent
 from moot.http.api import build_api
 from moot.http.counters import HttpCounters, RpcCounters
 from moot.http.exchange import Request
+from moot.http.exposition import Exposition
 from moot.http.figures import GROUPS, Group
 from moot.http.metrics import Metrics
+from moot.http.metrics_api import MemberCounts, wants_openmetrics
 from moot.http.nomad_operations import ApiSettings, Figures
 from moot.http.schema import MetricsAnswer, SampledAnswer
 from tests.api.live import serving_api
@@ -172,6 +176,105 @@ async def test_prometheus_reads_what_is_served() -> None:
     assert found["moot_http_request_duration_seconds_count", "/v1/regions"] == 2
     assert found["process_open_fds",] > 0
     assert not any(name.endswith("_created") for name, *_ in found)
+
+
+ACCEPTED = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+"""What Prometheus sends."""
+
+
+async def test_openmetrics_is_for_who_asks_and_says_the_same() -> None:
+    backend = dev()
+    backend.nomad.counters.bytes_in = 7
+    backend.nomad.counters.probe_rtts.add(0.002)
+    async with serving_api(backend) as live:
+        path = "/v1/metrics?format=prometheus"
+        plain = await live.ask("GET", path, [("Accept-Encoding", "identity")])
+        given = await live.ask("GET", path, [("Accept-Encoding", "identity"), ("Accept", ACCEPTED)])
+    assert given.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert given.text.endswith("# EOF\n")
+    families = {family.name: family for family in openmetrics_families(given.text)}  # type: ignore[no-untyped-call]
+    assert families["moot_gossip_received_bytes"].unit == "bytes"
+    assert families["moot_gossip_probe_rtt_seconds"].unit == "seconds"
+    assert families["moot_build"].type == "info"
+    fixed = [
+        {(it.name, *sorted(it.labels.items())): it.value for family in made for it in family.samples}
+        for made in (families.values(), text_string_to_metric_families(plain.text))
+    ]
+    same = fixed[0].keys() & fixed[1].keys()
+    assert {name for name, *_ in same} >= {"moot_gossip_received_bytes_total", "moot_members", "moot_build_info"}
+    moving = ("process_", "moot_http_", "moot_tasks")
+    assert all(fixed[0][key] == fixed[1][key] for key in same if not key[0].startswith(moving))
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain; version=0.0.4", False),
+        (ACCEPTED, True),
+        ("text/plain, Application/OpenMetrics-Text ; Version=1.0.0", True),
+        ("application/openmetrics-text", True),
+        ("application/openmetrics-text; q=0", False),
+        ("application/openmetrics-text; q=0.000", False),
+        ("application/openmetrics-text; version=0.0.1", False),
+        ("application/openmetrics-text; version=99", False),
+        ('application/openmetrics-text; version="', False),
+        (",;=,;;q=q,application/openmetrics-text;;=;version", False),
+    ],
+)
+def test_who_asks_for_openmetrics(accept: str, wanted: bool) -> None:
+    assert wants_openmetrics(accept) is wanted
+
+
+def test_ten_thousand_members_have_as_many_series_as_three() -> None:
+    statuses = (MemberStatus.ALIVE, MemberStatus.ALIVE, MemberStatus.FAILED, MemberStatus.LEFT)
+    found = []
+    for count in (4, 10_000):
+        backend = three()
+        backend.table = [made(f"m{number}", "127.0.0.9", {}, statuses[number % 4]) for number in range(count)]
+        metrics = Metrics(backend.nomad.figures, HttpCounters())
+        counted = MemberCounts(backend)
+        for member in backend.table:
+            metrics.hear(MemberEvent(MemberChange.JOIN, member))
+        text = Exposition(metrics, counted).text().decode()
+        found.append({it.name: it for family in text_string_to_metric_families(text) for it in family.samples}.keys())
+        assert f'moot_members{{status="alive"}} {count / 2}' in text
+        assert f'moot_members{{status="failed"}} {count / 4}' in text
+        assert 'moot_members{status="leaving"} 0.0' in text
+        assert f'moot_member_changes_total{{change="join"}} {float(count)}' in text
+        assert len(text.splitlines()) < 250
+    assert found[0] == found[1]
+
+
+def test_members_are_counted_anew_only_when_one_changed() -> None:
+    backend = three()
+    counts = MemberCounts(backend)
+    before = dict(counts())
+    asked = backend.members_calls
+    assert dict(counts()) == before
+    assert backend.members_calls == asked
+    backend.set_status(backend.table[0].name, MemberStatus.FAILED)
+    assert counts() == {**before, "alive": before["alive"] - 1, "failed": 1}
+
+
+def test_round_trips_and_delays_become_samples() -> None:
+    world = World()
+    for seconds in (0.001, 0.003):
+        world.counters.probe_rtts.add(seconds)
+    world.at(1)
+    found = {it.name: it for it in world.answer().samples}
+    assert (found["nomad.memberlist.probe.rtt"].count, found["nomad.memberlist.probe.rtt"].mean) == (2, 2.0)
+    world.at(10).at(10)
+    assert "nomad.memberlist.probe.rtt" not in {it.name for it in world.answer().samples}
+
+
+def test_durations_are_counted_by_range() -> None:
+    made = Durations()
+    for seconds in (0.0, BOUNDS[0], BOUNDS[0] * 1.01, BOUNDS[-1], 100.0):
+        made.add(seconds)
+    assert made.counts == [2, 1, *[0] * (len(BOUNDS) - 3), 1, 1]
+    assert math.isclose(made.total, BOUNDS[0] * 2.01 + BOUNDS[-1] + 100)
 
 
 async def test_prometheus_can_be_turned_on_and_off_while_the_agent_runs() -> None:

@@ -3,12 +3,16 @@
 import io
 import json
 import re
+from pathlib import Path
 
+import click.testing
 import pytest
 import trio
 
+from moot.agent.checks import MODULES
+from moot.agent.cli import cli
 from moot.agent.event_log import DIFFERENT_MAX, REPEAT_AFTER, EventLog
-from moot.agent.logs import Logs
+from moot.agent.logs import REPEATS_MAX, REPEATS_WITHIN, TEXTS_MAX, Logs
 from moot.gossip.counters import Counters
 from moot.gossip.net.feed import EventsLost
 from moot.gossip.net.streams import StreamRefused
@@ -69,6 +73,63 @@ def test_the_level_can_change_while_loggers_are_in_use() -> None:
     made.set_level("error")
     log.warn("three")
     assert [line.rpartition(" ")[2] for line in stream.getvalue().splitlines()] == ["two"]
+
+
+def test_modules_have_levels_of_their_own_and_those_below_them_share_it() -> None:
+    stream = io.StringIO()
+    made = Logs(level="warn", as_json=False, stream=stream, levels={"agent": "debug", "agent.ipc": "error"})
+    for module in ("agent", "agent.mdns", "agent.ipc", "agentx", "serf"):
+        made.logger(module).info(f"by {module}")
+    assert [line.split(": ")[1] for line in stream.getvalue().splitlines()] == ["by agent", "by agent.mdns"]
+    made.set_level("error", {"serf": "trace"})
+    for module in ("agent", "serf"):
+        made.logger(module).debug(f"then by {module}")
+    assert stream.getvalue().count("then by") == 1
+    made.set_level("info")
+    made.logger("serf").debug("nothing")
+    assert "nothing" not in stream.getvalue()
+
+
+def test_every_module_can_be_given_a_level() -> None:
+    used = set[str]()
+    for folder in ("agent", "http"):
+        for path in (Path(__file__).parents[2] / folder).rglob("*.py"):
+            used.update(re.findall(r'logger\("([a-z.]+)"\)', path.read_text()))
+    assert used <= MODULES
+    assert {module for module in MODULES if "." not in module} >= {module.partition(".")[0] for module in used}
+
+
+@pytest.mark.parametrize(("given", "said"), [("serv=debug", "no module"), ("serf=loud", "log level"), ("a,b", "two")])
+def test_levels_that_do_not_exist_are_refused(given: str, said: str) -> None:
+    done = click.testing.CliRunner().invoke(cli, ["agent", "--log-level", given])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_many_warnings_of_one_text_are_held_back_and_counted_later() -> None:
+    stream, now = io.StringIO(), [100.0]
+    made = Logs(level="info", as_json=False, stream=stream, clock=lambda: now[0])
+    log = made.logger("http")
+    for number in range(REPEATS_MAX + 500):
+        log.warn("TLS handshake failed", client=number)
+        log.info("member joined")
+    log.error("something else")
+    assert stream.getvalue().count("TLS handshake failed") == REPEATS_MAX
+    assert stream.getvalue().count("member joined") == REPEATS_MAX + 500
+    assert stream.getvalue().count("something else") == 1
+    now[0] += REPEATS_WITHIN
+    log.warn("TLS handshake failed", client="x")
+    assert stream.getvalue().splitlines()[-1].endswith("http: TLS handshake failed: client=x held_back=500")
+    log.warn("TLS handshake failed", client="y")
+    assert stream.getvalue().splitlines()[-1].endswith("client=y")
+    assert made.written["warn"] == REPEATS_MAX + 2
+
+
+def test_texts_without_end_take_no_memory_without_end() -> None:
+    made, _ = logs()
+    for number in range(10_000):
+        made.logger("serf").warn(f"text {number}")
+    assert len(made.repeats._windows) == TEXTS_MAX
 
 
 def test_json_lines_carry_the_documented_keys_and_the_fields() -> None:

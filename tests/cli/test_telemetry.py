@@ -1,0 +1,188 @@
+"""Figures of a running agent: sent to receivers, scraped, and what the dashboard and the alerts ask for."""
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.cli.running import RunningAgent, launched, moot, until
+from tests.support.promql import series_in
+from tests.unit.test_deploy import expressions
+
+pytestmark = pytest.mark.live
+
+
+class Receiver:
+    """A receiver of either kind, and all lines it got."""
+
+    def __init__(self, kind: socket.SocketKind) -> None:
+        self.socket = socket.socket(socket.AF_INET, kind)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.settimeout(0.1)
+        self.lines: list[str] = []
+        self.longest = 0
+        self._ends = threading.Event()
+        if kind is socket.SOCK_STREAM:
+            self.socket.listen()
+        self._thread = threading.Thread(
+            target=self._streams if kind is socket.SOCK_STREAM else self._packets, daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.socket.getsockname()[1]}"
+
+    def got(self, *starts: str) -> bool:
+        """Whether there is a line that begins with each of these."""
+        return all(any(line.startswith(start) for line in self.lines) for start in starts)
+
+    def close(self) -> None:
+        self._ends.set()
+        self._thread.join()
+        self.socket.close()
+
+    def _packets(self) -> None:
+        while not self._ends.is_set():
+            try:
+                packet = self.socket.recv(65_536)
+            except TimeoutError:
+                continue
+            self.longest = max(self.longest, len(packet))
+            self.lines += packet.decode("ascii").split("\n")
+
+    def _streams(self) -> None:
+        while not self._ends.is_set():
+            try:
+                stream, _ = self.socket.accept()
+            except TimeoutError:
+                continue
+            with stream, stream.makefile(encoding="ascii") as lines:
+                stream.settimeout(None)
+                for line in lines:
+                    self.lines.append(line.removesuffix("\n"))
+                    if self._ends.is_set():
+                        break
+
+
+@contextmanager
+def receivers() -> Iterator[tuple[Receiver, Receiver, Receiver]]:
+    """statsd, statsite, DogStatsD."""
+    found = (Receiver(socket.SOCK_DGRAM), Receiver(socket.SOCK_STREAM), Receiver(socket.SOCK_DGRAM))
+    try:
+        yield found
+    finally:
+        for each in found:
+            each.close()
+
+
+def configured(path: Path, **telemetry: object) -> None:
+    path.write_text(json.dumps({"telemetry": {"collection_interval": "100ms", **telemetry}}))
+
+
+def test_every_receiver_gets_figures_and_others_after_a_reload(tmp_path: Path) -> None:
+    config = tmp_path / "agent.json"
+    with receivers() as (statsd, statsite, datadog):
+        configured(
+            config,
+            statsd_address=statsd.address,
+            statsite_address=statsite.address,
+            datadog_address=datadog.address,
+            use_node_name=True,
+            publish_node_metrics=True,
+        )
+        with launched("--config", str(config), "--node", "a", "--profile", "local") as one:
+            seed = ["--join", one.started["gossip"], "--node", "b", "--profile", "local"]
+            with launched(*seed) as two:
+                until(lambda: one.statuses().get("b.global") == "alive", "a pool of two")
+                assert two.client.members()
+                gauge, host = "nomad.a.serf.members.alive:2|g", "nomad.a.client.host.memory.total:"
+                for each in (statsd, statsite):
+                    until(
+                        lambda each=each: each.got(  # type: ignore[misc]
+                            gauge,
+                            host,
+                            "nomad.serf.member.join:",
+                            "nomad.memberlist.probe:",
+                            "nomad.http.request./v1/agent/members:",
+                            "nomad.memberlist.msg.sent.ping:",
+                        ),
+                        "all kinds of figures",
+                    )
+                until(lambda: datadog.got("nomad.serf.members:2|g|#status:alive"), "tags")
+                assert max(statsd.longest, datadog.longest) <= 1400
+                moved = Receiver(socket.SOCK_DGRAM)
+                configured(config, statsd_address=moved.address, disable_hostname=True)
+                one.process.send_signal(signal.SIGHUP)
+                until(lambda: moved.got("nomad.serf.members.alive:2|g"), "figures at the other receiver")
+                assert not moved.got("nomad.client.host.")
+                moved.close()
+
+
+def test_receivers_that_are_not_there_are_told_once_and_change_nothing_else(tmp_path: Path) -> None:
+    config = tmp_path / "agent.json"
+    configured(config, statsd_address="127.0.0.1:1", statsite_address="127.0.0.1:1", datadog_address="[::1]:1")
+    with launched("--config", str(config), "--node", "a") as agent:
+        told = "cannot be reached, figures are dropped"
+        for what in ("statsite", "statsd", "DogStatsD"):
+            line = agent.wait_for(f"{what} {told}")
+            assert (line["@level"], line["@module"]) == ("warn", "telemetry")
+        for _ in range(20):
+            assert agent.statuses() == {"a.global": "alive"}
+        assert agent.text().count(told) == 3
+
+
+@pytest.mark.parametrize("address", ["localhost", "unix:///run/dogstatsd.sock", "127.0.0.1:99999"])
+def test_a_receiver_that_cannot_be_is_refused_at_the_start(address: str, tmp_path: Path) -> None:
+    config = tmp_path / "agent.json"
+    configured(config, statsd_address=address)
+    done = moot("agent", "--config", str(config))
+    assert done.returncode == 1
+    assert "telemetry.statsd_address" in done.stderr
+    assert "HOST:PORT" in done.stderr
+
+
+def scraped(agent: RunningAgent) -> dict[str, str]:
+    """Names of series that the agent shows, or will when there is something to count, and their types."""
+    text = agent.client.request("GET", "/v1/metrics", [("format", "prometheus")])
+    return {family.name: family.type for family in text_string_to_metric_families(text.decode())}
+
+
+def test_an_agent_has_every_figure_that_the_dashboard_and_the_alerts_ask_for() -> None:
+    with launched("--dev", "--node", "a", "--pool", "serf", "--ipc-addr", "127.0.0.1:0") as agent:
+        types = scraped(agent)
+    shown = {"up"}
+    for name, kind in types.items():
+        if kind == "counter":
+            shown.add(f"{name}_total")
+        elif kind == "histogram":
+            shown.update(f"{name}_{suffix}" for suffix in ("bucket", "sum", "count"))
+        else:
+            shown.add(name)
+    for where, expression in expressions():
+        assert series_in(expression) <= shown, where
+
+
+def test_levels_of_modules_change_on_a_reload_and_requests_are_debug(tmp_path: Path) -> None:
+    config = tmp_path / "agent.json"
+    config.write_text(json.dumps({"moot": {"log_levels": {"http": "debug"}}}))
+    with launched("--config", str(config), "--node", "a") as agent:
+        agent.client.members()
+        line = agent.wait_for("request complete")
+        assert (line["@level"], line["@module"], line["method"]) == ("debug", "http", "GET")
+        assert line["path"].startswith("/v1/")
+        assert line["status"] == 200
+        config.write_text("{}")
+        os.kill(agent.process.pid, signal.SIGHUP)
+        agent.wait_for("configuration reloaded")
+        told = len(agent.lines("request complete"))
+        for _ in range(10):
+            agent.client.members()
+        assert len(agent.lines("request complete")) == told
