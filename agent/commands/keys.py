@@ -192,7 +192,9 @@ def rotate_command(new: str, new_file: Path | None, keep_old: bool, force: bool,
         except RotationStopped as stop:
             failure = _failure(str(stop), stop.hints)
         except ApiError as error:
-            failure = _failure(str(error), rotation.ways_on())
+            # what refuses the question itself, such as a pool without encryption, is not mended by rotating anew
+            beside_it = error.status in range(400, 500) and not rotation.id
+            failure = _failure(str(error), () if beside_it else rotation.ways_on())
         except KeyboardInterrupt:
             click.echo("\n  - ".join(["moot: interrupted", *rotation.ways_on()]), err=True)
             raise

@@ -152,6 +152,7 @@ def test_a_pool_without_encryption_is_told_so() -> None:
             done = keys(agent, *arguments)
             assert done.returncode == 1
             assert "this pool is not encrypted, so it has no keys; encryption cannot be turned on" in done.stderr
+            assert done.stderr.endswith("or a file (HTTP 400)\n"), "and nothing is said of trying again"
 
 
 @pytest.mark.parametrize(
