@@ -22,6 +22,8 @@ INTERRUPTED = 130
 COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("agent", "Run an agent: one member of a gossip pool, with Nomad's agent API."),
     "members": ("members", "Show the members of the pool as one agent sees them."),
+    "view": ("view", "Show all that one agent knows of each member."),
+    "events": ("events", "Show what happens in the pool as it happens."),
     "nodes": ("nodes", "Show the client nodes that are registered with a server."),
     "join": ("join", "Tell an agent to join a pool."),
     "leave": ("leave", "Let an agent leave its pool gracefully and end."),

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
+from moot.agent.insight import NodeInsight
 from moot.agent.key_watch import KeyWatch
 from moot.agent.keys import PoolKeys
 from moot.agent.logs import Log
@@ -23,6 +24,7 @@ class PoolBackend:
     def __init__(self, node: Node, fixed_tags: Collection[str]) -> None:
         self._node = node
         self._fixed_tags = fixed_tags
+        self.insight = NodeInsight(node)
         self._watch = KeyWatch(node.members)
         self._keys = PoolKeys(node, self._watch.locked_out)
 

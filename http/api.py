@@ -3,6 +3,8 @@
 from moot.http.backend import Backend
 from moot.http.counters import HttpCounters
 from moot.http.docs_api import DocsApi
+from moot.http.events_api import EventsApi
+from moot.http.membership_api import MembershipApi
 from moot.http.metrics import Metrics
 from moot.http.metrics_api import MetricsApi
 from moot.http.monitor import MonitorApi
@@ -13,6 +15,7 @@ from moot.http.nomad_admin import AdminApi
 from moot.http.nomad_keyring import KeyringApi
 from moot.http.pool_api import PoolApi
 from moot.http.routes import Router
+from moot.http.view_api import ViewApi
 
 
 def build_api(
@@ -33,6 +36,9 @@ def build_api(
         figures,
         MootApi(backend, counters),
         PoolApi(backend),
+        EventsApi(backend),
+        ViewApi(backend),
+        MembershipApi(backend),
     )
     routes = [route for part in parts for route in part.routes()]
     return Router(backend, [*routes, *DocsApi(backend, routes).routes()], observe=figures.observe)

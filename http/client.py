@@ -8,7 +8,7 @@ import json
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -17,6 +17,8 @@ from moot.http.client_tls import ClientTls, why_no_tls
 
 DEFAULT_URL = "http://127.0.0.1:4646"
 DEFAULT_PORT = 4646
+SILENCE_MAX = 30.0
+"""Seconds; streams have a heartbeat that comes more often."""
 QUERY_SLACK = 20.0
 """Seconds that a query's answer may be late before the agent counts as gone."""
 PLAIN_TO_TLS = "Client sent an HTTP request to an HTTPS server"
@@ -121,6 +123,38 @@ class ApiClient:
         """Make a failed member `left`, and with `prune` forgotten. `name` is the full gossip name."""
         query = [("node", name), *([("prune", "1")] if prune else [])]
         self.request("PUT", "/v1/agent/force-leave", query, timeout)
+
+    def join_each(self, addresses: Sequence[str], *, timeout: float | None = None) -> dict[str, Any]:
+        """`joined` (how many) and `results`: `address`, `ip`, `status`, `error` and `hint` of each address."""
+        return self._object("PUT", "/v1/moot/join", [("address", it) for it in addresses], timeout)
+
+    def force_leave_each(self, names: Sequence[str], *, prune: bool = False, wait: float = 0.0) -> dict[str, Any]:
+        """`observer` and `results`: `name`, `before`, `after`, `done`, `note` and `agreement` of each full name.
+
+        With `wait` all others are asked for so many seconds at most, until they agree.
+        """
+        query = [*(("name", name) for name in names), *([("prune", "1")] if prune else [])]
+        query += [("wait", f"{round(wait * 1000)}ms")] if wait else []
+        return self._object("PUT", "/v1/moot/force-leave", query, self.timeout + wait)
+
+    def view(self) -> dict[str, Any]:
+        """All that the agent knows of each of its `members`."""
+        return self._object("GET", "/v1/moot/view")
+
+    def lines(self, path: str, query: Sequence[tuple[str, str]] = (), *, whole: bool = False) -> Iterator[str]:
+        """The lines of a streamed answer as they come, without their ends.
+
+        One that ends raises Unreachable, unless it is to be `whole`. So does one that is silent for longer than any
+        stream of ours is.
+        """
+        with closing(self._connect(max(self.timeout, SILENCE_MAX))) as connection:
+            try:
+                for raw in iter(self._ask(connection, "GET", path, query).readline, b""):
+                    yield raw.decode("utf-8", "replace").rstrip("\r\n")
+            except (OSError, http.client.HTTPException) as error:
+                raise Unreachable(self.url, _why(error)) from error
+        if not whole:
+            raise Unreachable(self.url, "its answer broke off")
 
     def regions(self) -> list[str]:
         """Regions that have an alive server."""

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from moot.gossip.serf.asking import Question
 from moot.gossip.serf.events import QueryAcked, QueryAnswered
 from moot.gossip.serf.messages import Coordinate, Query
+from moot.http.insight import Insight
 
 KeyOperation = Literal["install", "use", "remove"]
 
@@ -111,6 +112,11 @@ class PoolOperations(Protocol):
 
     What fails raises `backend.BackendError`, what cannot be whoever wishes it its child Unacceptable.
     """
+
+    @property
+    def insight(self) -> Insight:
+        """What happened lately, and what is known of each member."""
+        ...
 
     def user_event(self, name: str, payload: bytes, *, coalesce: bool) -> None:
         """Tell everybody. Raises Unacceptable when it is too large."""

@@ -17,6 +17,7 @@ from moot.http.acl import Right
 from moot.http.backend import Backend
 from moot.http.describe import BAD_BODY, Answer, Body, Doc, Failure, Name, Parameter
 from moot.http.exchange import JSON, LINES, HttpError, Reply, Send, Stream
+from moot.http.payloads import in_base64, text_of
 from moot.http.pool import Answers, KeyOperation, KeysRefused
 from moot.http.pool_schema import (
     Acked,
@@ -39,10 +40,8 @@ from moot.http.pool_schema import (
     RoundTripAnswer,
     TagsAnswer,
     TagsRequest,
-    in_base64,
     payload_of,
     read_body,
-    text_of,
 )
 from moot.http.routes import READ, WRITE, Call, Handler, Role, Route
 from moot.http.schema import encode

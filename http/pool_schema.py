@@ -5,7 +5,7 @@ A payload is any bytes, so it travels as base64 in `payload`. Where it is UTF-8 
 """
 
 import binascii
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from typing import TypeVar
 
 import msgspec
@@ -272,13 +272,3 @@ def payload_of(request: EventRequest | QueryRequest) -> bytes:
         raise HttpError(400, "payload must be base64; what is text can be given as text instead") from None
 
 
-def text_of(payload: bytes) -> str | None:
-    """The payload as text, None when it is no UTF-8."""
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def in_base64(payload: bytes) -> str:
-    return b64encode(payload).decode()

@@ -19,6 +19,7 @@ from moot.gossip.net.answers import Answers, Reply
 from moot.gossip.net.feed import BUFFER, EventFeed, SnapshotNote
 from moot.gossip.net.interfaces import advertised
 from moot.gossip.net.keyring_file import KeyringFile
+from moot.gossip.net.outbox import Outbox
 from moot.gossip.net.refusals import Refusals
 from moot.gossip.net.settings import NodeSettings as NodeSettings
 from moot.gossip.net.streams import Streams
@@ -53,29 +54,6 @@ from moot.gossip.wire.packet import PacketCodec
 T = TypeVar("T")
 
 
-class _Outbox:
-    """Effects: notes what the core asks for, with who shall do it."""
-
-    def __init__(self, node: "Node") -> None:
-        self._node = node
-        self.queued: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-
-    def send_packet(self, to: Address, messages: Sequence[PacketMessage], crc: bool, /) -> None:
-        self.queued.append((self._node._send_packet, (to, messages, crc)))
-
-    def open_stream(self, to: Address, first: StreamMessage, ticket: Ticket, timeout: float, /) -> None:
-        self.queued.append((self._node._open_stream, (to, first, ticket, timeout)))
-
-    def reply_stream(self, ticket: Ticket, message: StreamMessage, /) -> None:
-        self.queued.append((self._node._reply_stream, (ticket, message)))
-
-    def set_timer(self, after: float, kind: Timer, token: int, /) -> None:
-        self.queued.append((self._node._set_timer, (after, kind, token)))
-
-    def notify(self, event: object, /) -> None:
-        self.queued.append((self._node._publish, (event,)))
-
-
 End: TypeAlias = JoinDone | CommandDone | KeysDone | OpinionsHeard
 """What ends a command that somebody waits for."""
 
@@ -105,7 +83,7 @@ class Node:
         self._keyring = settings.keyring()
         self._codec = PacketCodec(settings.wire, self._keyring)
         self._timers = settings.timers()
-        self._outbox = _Outbox(self)
+        self._outbox = Outbox(self)
         self._replies: dict[Ticket, StreamMessage] = {}
         self._waiters: dict[Ticket, _Waiter] = {}
         self._asking: dict[Ticket, trio.MemorySendChannel[Reply]] = {}
@@ -469,9 +447,7 @@ class Node:
     # out of the core
 
     def _carry_out(self) -> None:
-        queued = self._outbox.queued
-        self._outbox.queued = []
-        for action, args in queued:
+        for action, args in self._outbox.take():
             action(*args)
 
     def _send_packet(self, to: Address, messages: Sequence[PacketMessage], crc: bool) -> None:

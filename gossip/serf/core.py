@@ -7,7 +7,6 @@ from typing import Any
 from moot.gossip.config import SerfConfig, SwimConfig
 from moot.gossip.counters import Counters
 from moot.gossip.errors import CommandError
-from moot.gossip.pack import text_size
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.alarms import Alarms
 from moot.gossip.serf.announcer import Announcer, SerfState
@@ -41,8 +40,9 @@ from moot.gossip.serf.queries import Queries
 from moot.gossip.serf.rejoin import Rejoin
 from moot.gossip.serf.revival import Revival
 from moot.gossip.serf.state import State
+from moot.gossip.serf.statistics import statistics
 from moot.gossip.serf.tags import decode_tags, encode_tags
-from moot.gossip.serf.user_events import UserEvents
+from moot.gossip.serf.user_events import UserEvents, check_size
 from moot.gossip.swim.contacts import Contacts
 from moot.gossip.swim.core import Swim
 from moot.gossip.swim.effects import Effects, Timer
@@ -103,7 +103,7 @@ class Serf:
         self._guard = guard
         self._codec = codec
         self._encrypted = keyring is not None
-        self._contacts = contacts
+        self._contacts = contacts or Contacts()
         self.swim = swim = Swim(
             name=name,
             address=address,
@@ -140,7 +140,7 @@ class Serf:
 
     def _make_parts(self, state: State, size_of: Callable[[Message], int], keyring: KeyStore | None) -> None:
         self._position = Position(state.config.coordinates, state.rng, state.codec, self.counters)
-        self._membership = Membership(state, self._refute, self._forget)
+        self._membership = Membership(state, lambda now: self._announcer.refute(now), self._forget)
         self._revival = Revival(state, self._membership.pruned)
         self._outbox = Outbox(state, self._membership.table.__len__, size_of)
         self._announcer = Announcer(state, self._membership, self._outbox)
@@ -163,8 +163,7 @@ class Serf:
             Query: lambda now, user, heard: self._queries.hear(now, user, heard),
             QueryResponse: lambda now, user, heard: self._asking.hear(now, heard),
             Relay: lambda now, user, heard: self._queries.forward(now, heard),
-            Unknown: self._on_unknown,
-            **dict.fromkeys(MISPLACED, self._on_misplaced),
+            **dict.fromkeys((Unknown, *MISPLACED), self._on_unknown),
         }
 
     def _swim_handlers(self) -> dict[type[Any], Callable[[float, Any], None]]:
@@ -274,12 +273,8 @@ class Serf:
 
     def user_event(self, now: float, name: str, payload: bytes = b"", coalesce: bool = False) -> None:
         """Tell everybody, ourselves included. Raises CommandError when it is too large."""
-        limit = self._config.user_event_size_max
         event = UserEvent(self._events.ring.clock.time, name, payload, coalesce)
-        if text_size(name) + len(payload) > limit:
-            raise CommandError(f"user event exceeds configured limit of {limit} bytes before encoding")
-        if len(self._codec.encode_serf(event)) > limit:
-            raise CommandError(f"encoded user event exceeds configured limit of {limit} bytes after encoding")
+        check_size(event, self._config.user_event_size_max, self._codec.encode_serf)
         self._take_event(event)
         self._outbox.put(now, self._outbox.events, User(event))
 
@@ -361,22 +356,14 @@ class Serf:
 
     def stats(self) -> dict[str, str]:
         """Serf's statistics map: counts, clocks, queue lengths, as text."""
-        table = self._membership.table
-        resets = self._position.resets
-        return {
-            "members": str(len(table)),
-            "failed": str(table.failed_count),
-            "left": str(table.left_count),
-            "health_score": str(self.swim.health_score),
-            "member_time": str(self._membership.clock.time),
-            "event_time": str(self._events.ring.clock.time),
-            "query_time": str(self._queries.ring.clock.time),
-            "intent_queue": str(len(self._outbox.intents)),
-            "event_queue": str(len(self._outbox.events)),
-            "query_queue": str(len(self._outbox.queries)),
-            "encrypted": str(self._encrypted).lower(),
-            **({} if resets is None else {"coordinate_resets": str(resets)}),
-        }
+        return statistics(
+            self._membership.table,
+            self.clocks,
+            self._outbox,
+            health_score=self.swim.health_score,
+            encrypted=self._encrypted,
+            resets=self._position.resets,
+        )
 
     # Upper: what Swim asks of us
 
@@ -461,11 +448,9 @@ class Serf:
             self._effects.notify(UserEventReceived(heard))
         return new
 
-    def _on_unknown(self, now: float, user: User, heard: Unknown) -> None:
-        self.counters.unknown_messages[heard.kind] += 1
-
-    def _on_misplaced(self, now: float, user: User, heard: object) -> None:
-        self.counters.unknown_messages[MISPLACED[type(heard)]] += 1
+    def _on_unknown(self, now: float, user: User, heard: object) -> None:
+        kind = heard.kind if isinstance(heard, Unknown) else MISPLACED[type(heard)]
+        self.counters.unknown_messages[kind] += 1
 
     # the ends of what we asked Swim for
 
@@ -497,9 +482,6 @@ class Serf:
         self._position.forget(name)
         if self._contacts is not None:
             self._contacts.forget(name)
-
-    def _refute(self, now: float) -> None:
-        self._announcer.refute(now)
 
     def _on_name_conflict(self, now: float, event: NameConflict) -> None:
         mode = self._config.conflict

@@ -1,7 +1,8 @@
 """User events as they are received: delivered once, passed on once, kept for push/pulls."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from moot.gossip.errors import CommandError
 from moot.gossip.pack import text_size
 from moot.gossip.serf.messages import EventSlot, UserEvent
 from moot.gossip.serf.ring import Ring
@@ -20,6 +21,14 @@ EVENTS_MAX = BUDGET_BYTES // COST_BYTES
 
 Deviation: the reference takes them all. Empty ones have one byte on the wire, so that a state of a megabyte could
 hold up everything else for half a second."""
+
+
+def check_size(event: UserEvent, limit: int, encode: Callable[[object], bytes]) -> None:
+    """Raises CommandError for an event that is too large to be sent, before or after it is encoded."""
+    if text_size(event.name) + len(event.payload) > limit:
+        raise CommandError(f"user event exceeds configured limit of {limit} bytes before encoding")
+    if len(encode(event)) > limit:
+        raise CommandError(f"encoded user event exceeds configured limit of {limit} bytes after encoding")
 
 
 class UserEvents:

@@ -59,6 +59,10 @@ GUARDED = (
     ("GET", "/v1/moot/coordinates", Right.NODE_READ),
     ("GET", "/v1/moot/rtt", Right.NODE_READ),
     ("GET", "/v1/moot/flaps", Right.NODE_READ),
+    ("GET", "/v1/moot/events?follow=false", Right.NODE_READ),
+    ("GET", "/v1/moot/view", Right.NODE_READ),
+    ("PUT", "/v1/moot/join?address=127.0.0.3", Right.AGENT_WRITE),
+    ("PUT", "/v1/moot/force-leave?name=x", Right.AGENT_WRITE),
 )
 
 
