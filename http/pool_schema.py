@@ -270,5 +270,3 @@ def payload_of(request: EventRequest | QueryRequest) -> bytes:
         return b64decode(request.payload, validate=True)
     except (binascii.Error, ValueError):
         raise HttpError(400, "payload must be base64; what is text can be given as text instead") from None
-
-

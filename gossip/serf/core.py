@@ -480,8 +480,7 @@ class Serf:
 
     def _forget(self, name: str) -> None:
         self._position.forget(name)
-        if self._contacts is not None:
-            self._contacts.forget(name)
+        self._contacts.forget(name)
 
     def _on_name_conflict(self, now: float, event: NameConflict) -> None:
         mode = self._config.conflict
