@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from moot.gossip.sim.history import Refuted, Seen
-from moot.gossip.sim.timeline import GONE, Span, Timeline, Up, quantile
+from moot.gossip.sim.timeline import BLANK, GONE, Span, Timeline, Up, quantile
 from moot.gossip.sim.verdicts import Evidence, Verdict, count, holds, took, unknown, violated
 
 
@@ -32,7 +32,8 @@ def _watchers(run: Timeline, crash: Up, window: float) -> Iterator[_Noticed]:
             continue
         if run.status(observer, crash.member, began) in GONE:
             continue
-        seen = next((seen for seen in run.seen_after(observer, crash.member, began) if seen.status in GONE), None)
+        later = run.seen_after(observer, crash.member, began)
+        seen = next((seen for seen in later if seen.status in GONE and seen.incarnation != BLANK), None)
         ends = until if seen is None or seen.at > until else seen.at
         if not run.runs(observer, began, ends) or run.lonely(observer, began, ends):
             continue
@@ -144,8 +145,9 @@ def dissemination(run: Timeline, *, within: float = 10.0) -> Verdict:
 def accuracy(run: Timeline, *, most: float = 0.0, healthy_only: bool = False, grace: float = 30.0) -> Verdict:
     """At most so many views call a member failed that runs and can be reached.
 
-    It is no fault if within `grace` seconds before the member, or its accuser, was stopped, down, cut off, or left.
-    With `healthy_only` nor if it was slow or its clock wrong.
+    It is none if within `grace` seconds before the member, or anybody, was stopped, or if it was down, or left, or
+    cut off from half of the pool, from the observer, or both ways from its accuser, by packets and streams. With
+    `healthy_only` nor if it was slow or its clock wrong.
     """
     watched = 0
     false = []
@@ -181,6 +183,8 @@ def flaps(run: Timeline, *, most: float = 0.0, total: float = inf, grace: float 
                 if _is_false(run, failed, grace, False):
                     counts.setdefault(pair, []).append(seen)
                 failed = None
+            elif seen.status == "none":
+                failed = None
     if not run.views:
         return unknown("nobody watched anybody")
     number = sum(map(len, counts.values()))
@@ -209,8 +213,11 @@ def _is_false(run: Timeline, seen: Seen, grace: float, healthy_only: bool) -> bo
         return False
     if healthy_only and run.ailing(agent, since, at):
         return False
-    # a claim comes from whoever was cut off from it, and reaches everybody
-    return not any(run.parted(agent, other, since, at) for other in run.lives if other != agent)
+    if run.outcast(agent, since, at) or run.parted(agent, observer, since, at):
+        return False
+    # a claim comes from whoever lost touch with it; one that is deaf, though others hear it, is no excuse
+    accusers = [seen.accuser] if seen.accuser in run.lives else [other for other in run.lives if other != agent]
+    return not any(run.parted(agent, accuser, since, at, wholly=True) for accuser in accusers)
 
 
 def _accusation(run: Timeline, seen: Seen, until: float) -> str:

@@ -3,9 +3,8 @@
 from itertools import pairwise
 from math import inf
 
-from moot.gossip.actions import ForceLeave, parse
-from moot.gossip.errors import ConfigError
-from moot.gossip.sim.history import Command, Sample, Seen
+from moot.gossip.actions import ForceLeave
+from moot.gossip.sim.history import Sample, Seen
 from moot.gossip.sim.timeline import THERE, Agreement, Timeline, by_time
 from moot.gossip.sim.verdicts import Evidence, Verdict, count, holds, took, unknown, violated
 
@@ -102,15 +101,11 @@ def zombie(run: Timeline, *, within: float = 60.0) -> Verdict:
 
 def _prunes(run: Timeline) -> list[tuple[float, str]]:
     """When prunes were done, and of whom."""
-    found = []
-    for command in run.history.of(Command):
-        try:
-            action = parse(command.words)
-        except ConfigError:
-            continue  # a command that is no action, such as one given by hand
-        if isinstance(action, ForceLeave) and action.prune and not command.error:
-            found.append((command.at - command.seconds, action.member))
-    return found
+    return [
+        (command.at - command.seconds, action.member)
+        for command, action in run.commands(ForceLeave)
+        if isinstance(action, ForceLeave) and action.prune and not command.error
+    ]
 
 
 def resurrection(run: Timeline) -> Verdict:
@@ -182,8 +177,7 @@ def never_falls(run: Timeline) -> Verdict:
     judged = 0
     for (observer, subject), views in run.views.items():
         for before, seen in pairwise(views):
-            life = run.life_at(observer, seen.at)
-            if life is None or before.at < life.span.began or "none" in (before.status, seen.status):
+            if "none" in (before.status, seen.status):
                 continue
             if any(before.at <= up.span.began <= seen.at for up in run.ups(subject)):
                 continue  # who starts anew begins with 1

@@ -12,22 +12,20 @@ if TYPE_CHECKING:
 
 
 def is_reached(goal: Goal, cluster: SimCluster, deeds: "Deeds") -> bool:
-    """Whether it holds now. Nothing is agreed while members are still to start."""
+    """Whether it holds now, for those that run and are not stopped. Never while members are still to start."""
     if deeds.starting:
         return False
+    running = {name: host.member for name, host in cluster.hosts.items() if not cluster.conditions.is_paused(name)}
     if goal.what == "agreed":
-        running = {host.member for host in cluster.hosts.values()}
-        return all(_alive(cluster, name) == running for name in cluster.hosts)
+        members = set(running.values())
+        return all(_alive(cluster, name) == members for name in running)
     if goal.what == "groups":
-        views = {frozenset(_alive(cluster, name)) for name in cluster.hosts}
-        return len(views) == goal.number and all(
-            _alive(cluster, name) == {host.member for host in cluster.hosts.values() if host.member in view}
-            for view in views
-            for name in view
-            if name in cluster.hosts
-        )
+        # each sees the members of its group, and itself among them
+        views = {name: frozenset(_alive(cluster, name)) for name in running}
+        groups = set(views.values())
+        return len(groups) == goal.number and sum(map(len, groups)) == len(set(running.values()))
     wanted = select(goal.members, cluster.names)
-    return all(_status(cluster, observer, name) == goal.what for observer in cluster.hosts for name in wanted)
+    return all(_status(cluster, observer, name) == goal.what for observer in running for name in wanted)
 
 
 def _alive(cluster: SimCluster, observer: str) -> set[str]:

@@ -54,6 +54,11 @@ class Result:
                 return worst
         return Outcome.HOLDS
 
+    @property
+    def as_expected(self) -> bool:
+        """Whether each verdict is the one that the scenario tells."""
+        return all(verdict.outcome.value == expect.verdict for expect, verdict in self.verdicts)
+
 
 def judge(scenario: Scenario, history: History) -> tuple[tuple[Expect, Verdict], ...]:
     """What the checkers say of a run: those that the scenario expects of its source, and that no wait was in vain."""

@@ -156,12 +156,14 @@ AnyStep: TypeAlias = Step | Wait | Chance
 class Expect:
     """What must hold: a checker by name, and its bounds. `on` limits it to one driver, empty is both.
 
-    `serf` says what comes out when real serf agents are the pool: `holds`, `violated`, or nothing.
+    `verdict` is what comes out: `holds`, or `violated` for what the protocol itself does not give and we do not
+    mend. `serf` is what does when real serf agents are the pool: the like, or nothing when it is not said.
     """
 
     check: str
     bounds: Mapping[str, Bound]
     on: str = ""
+    verdict: str = "holds"
     serf: str = ""
 
     def __post_init__(self) -> None:
@@ -169,6 +171,8 @@ class Expect:
             raise ConfigError(f"there is no checker {self.check}; there are {', '.join(CHECKERS)}")
         if self.on not in ("", "simulator", "processes"):
             raise ConfigError(f"on must be simulator or processes, got {self.on}")
+        if self.verdict not in ("holds", "violated"):
+            raise ConfigError(f"verdict must be holds or violated, got {self.verdict}")
         if self.serf not in ("", "holds", "violated"):
             raise ConfigError(f"serf must be holds or violated, got {self.serf}")
 

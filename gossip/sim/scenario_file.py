@@ -195,10 +195,11 @@ def _expect(held: Mapping[str, Any], path: Path) -> Expect:
     checker = CHECKERS.get(name)
     if checker is None:
         raise _Wrong((*path, "check"), f"there is no checker {name!r}; there are {', '.join(CHECKERS)}")
-    named = ("check", "on", "serf")
+    named = ("check", "on", "verdict", "serf")
     bounds = {key: _bound(checker, path, key, value) for key, value in held.items() if key not in named}
-    on, serf = _read(held, path, "on", _string, ""), _read(held, path, "serf", _string, "")
-    return _make(Expect, path, {"check": name, "bounds": bounds, "on": on, "serf": serf})
+    given = {key: _read(held, path, key, _string, "") for key in ("on", "serf")}
+    given["verdict"] = _read(held, path, "verdict", _string, "holds")
+    return _make(Expect, path, {"check": name, "bounds": bounds, **given})
 
 
 def _make(kind: Callable[..., T], path: Path, given: Mapping[str, Any]) -> T:
@@ -305,7 +306,8 @@ def dump(scenario: Scenario) -> str:
     for expect in scenario.expects:
         lines += ["", "[[expect]]", f"check = {_toml(expect.check)}"]
         lines += [f"{key} = {_toml(value)}" for key, value in expect.bounds.items()]
-        lines += [f"{key} = {_toml(value)}" for key, value in (("on", expect.on), ("serf", expect.serf)) if value]
+        more = {"on": expect.on, "verdict": expect.verdict.replace("holds", ""), "serf": expect.serf}
+        lines += [f"{key} = {_toml(value)}" for key, value in more.items() if value]
     return "\n".join(lines) + "\n"
 
 

@@ -9,13 +9,16 @@ from math import inf
 from statistics import median
 from typing import Final
 
-from moot.gossip.actions import parse
+from moot.gossip.actions import Action, ForceLeave, Join, parse
 from moot.gossip.afflict import afflict
+from moot.gossip.errors import ConfigError
 from moot.gossip.faults import Conditions
 from moot.gossip.sim.history import Command, FaultBegan, FaultEnded, History, Life, Record, Seen
 
 GONE: Final = ("failed", "left", "none")
 THERE: Final = ("alive", "suspect", "leaving")
+BLANK: Final = -1
+"""The incarnation in a view that is empty because its observer starts anew."""
 CRASHES: Final = ("killed", "ended")
 
 
@@ -117,8 +120,7 @@ class Timeline:
         if not place:
             return None
         seen = found[place - 1]
-        life = self.life_at(observer, at)
-        if life is None or seen.at < life.span.began or seen.status == "none":
+        if self.life_at(observer, at) is None or seen.status == "none":
             return None
         return seen
 
@@ -140,20 +142,35 @@ class Timeline:
             if span.meets(since, until):
                 yield conditions
 
-    def parted(self, one: str, other: str, since: float, until: float) -> bool:
-        """Whether two agents were cut off from each other, at least one way for packets, at any time in it."""
+    def parted(self, one: str, other: str, since: float, until: float, *, wholly: bool = False) -> bool:
+        """Whether nothing got through between two agents, one way or (`wholly`) both, at any time in it.
+
+        Neither packets nor streams, that is: one of them is enough for a member to be found alive.
+        """
+        count = all if wholly else any
         return any(
-            conditions.is_cut(one, other, "packet") or conditions.is_cut(other, one, "packet")
+            count(_is_cut(conditions, *way) for way in ((one, other), (other, one)))
             for conditions in self.conditions(since, until)
         )
 
     def lonely(self, agent: str, since: float, until: float) -> bool:
-        """Whether an agent was cut off from all others that ran, at any time in it."""
-        others = [other for other in self.lives if other != agent and self.life_at(other, until) is not None]
+        """Whether an agent could not reach any other one that ran, at any time in it."""
+        others = self._others(agent, until)
         return bool(others) and any(
-            all(conditions.is_cut(agent, other, "packet") for other in others)
+            all(_is_cut(conditions, agent, other) for other in others) for conditions in self.conditions(since, until)
+        )
+
+    def outcast(self, agent: str, since: float, until: float) -> bool:
+        """Whether an agent was cut off from at least half of the others that ran, at any time in it."""
+        others = self._others(agent, until)
+        return bool(others) and any(
+            2 * sum(_is_cut(conditions, agent, other) or _is_cut(conditions, other, agent) for other in others)
+            >= len(others)
             for conditions in self.conditions(since, until)
         )
+
+    def _others(self, agent: str, at: float) -> list[str]:
+        return [other for other in self.lives if other != agent and self.life_at(other, at) is not None]
 
     def ailing(self, agent: str, since: float, until: float) -> bool:
         """Whether an agent was slow or its clock wrong at any time in it."""
@@ -162,12 +179,23 @@ class Timeline:
         )
 
     def disturbances(self) -> list[float]:
-        """The instants at which anything was broken or mended, or anybody came or went, in order."""
+        """The instants at which anything was broken or mended, or anybody came, went, or was told to, in order."""
         found = {at for span, _ in self.troubles for at in (span.began, span.ended)}
         found.update(at for span in self.stops() for at in (span.began, span.ended))
         for up in self.all_lives():
             found.update((up.span.began, up.span.ended, up.leaving_at))
+        found.update(command.at - command.seconds for command, action in self.commands(Join, ForceLeave))
         return sorted(at for at in found if at < inf)
+
+    def commands(self, *kinds: type[Action]) -> Iterator[tuple[Command, Action]]:
+        """The commands that are actions of these kinds."""
+        for command in self.history.of(Command):
+            try:
+                action = parse(command.words)
+            except ConfigError:
+                continue  # given by hand, in other words
+            if isinstance(action, kinds):
+                yield command, action
 
     def broken(self, at: float) -> bool:
         """Whether anything is wrong at that instant, after what was done then."""
@@ -177,7 +205,7 @@ class Timeline:
 
     def first_deed(self) -> float:
         """When anything was first done to the pool after it was made; inf for never."""
-        found = [record.at for record in self.history.of(Command)]
+        found = [command.at - command.seconds for command in self.history.of(Command)]
         found += [span.began for span, _ in self.troubles]
         found += [span.began for span in self.stops()]
         found += [min(up.span.ended, up.leaving_at) for up in self.all_lives()]
@@ -190,9 +218,7 @@ class Timeline:
         for record in self.history.records:
             match record:
                 case Seen():
-                    pair = (record.observer, record.subject)
-                    self.views.setdefault(pair, []).append(record)
-                    self._times.setdefault(pair, []).append(record.at)
+                    self._see(record)
                 case Life():
                     self._live(record)
                 case FaultBegan(at, words):
@@ -204,10 +230,18 @@ class Timeline:
         self.troubles += [(Span(began, inf), words) for words, began in open_faults.items()]
         self.troubles.sort(key=lambda trouble: trouble[0].began)
 
+    def _see(self, seen: Seen) -> None:
+        pair = (seen.observer, seen.subject)
+        self.views.setdefault(pair, []).append(seen)
+        self._times.setdefault(pair, []).append(seen.at)
+
     def _live(self, record: Life) -> None:
         lives = self.lives.setdefault(record.agent, [])
         stops = self._stops.setdefault(record.agent, [])
         if record.what == "started":
+            for observer, subject in [pair for pair in self.views if pair[0] == record.agent]:
+                before = self.views[observer, subject][-1].status
+                self._see(Seen(record.at, observer, subject, before, "none", BLANK))
             lives.append(Up(record.agent, record.member or record.agent, Span(record.at, inf), ""))
             return
         if record.what == "stopped":
@@ -295,6 +329,10 @@ class Agreement:
         else:
             right = counts["alive"] == 0
         (self._wrong.discard if right else self._wrong.add)(subject)
+
+
+def _is_cut(conditions: Conditions, source: str, to: str) -> bool:
+    return conditions.is_cut(source, to, "packet") and conditions.is_cut(source, to, "stream")
 
 
 def _coarse(status: str) -> str:
