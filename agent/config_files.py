@@ -5,7 +5,6 @@ Nomad's agents.
 """
 
 import json
-import os
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Final
 
 from moot.agent import hcl
 from moot.gossip.errors import ConfigError
+from moot.gossip.net.files import read_regular
 
 FILE_MAX: Final = 1024 * 1024
 """Bytes of one configuration file."""
@@ -62,11 +62,8 @@ def read_tree(path: Path) -> Mapping[str, object]:
 
 
 def content(path: Path, most: int, what: str) -> bytes:
-    """The bytes of a regular file; a pipe could hold up an agent that reloads. Raises OSError, ConfigError."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ConfigError(f"{path}: is no regular file")
-        found = file.read(most + 1)
+    """The bytes of a file that is not too large. Raises OSError, ConfigError."""
+    found = read_regular(path, most + 1)
     if len(found) > most:
         raise ConfigError(f"{path}: {what} has at most {most} bytes")
     return found

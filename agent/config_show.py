@@ -65,7 +65,7 @@ def as_tree(entries: Sequence[Shown]) -> dict[str, object]:
 
 
 def as_text(entries: Sequence[Shown], language: Language, *, sources: bool = False) -> str:
-    """A file in HCL or TOML, without what is empty. Secrets are comments, and with `sources` where values come from."""
+    """A file in HCL or TOML, without what is empty. Comments tell of secrets, and with `sources` of places."""
     tree = as_tree([entry for entry in entries if not entry.is_empty])
     notes = {entry.key: f"  # {printable(', '.join(entry.sources))}" if sources else "" for entry in entries}
     secrets = {entry.key for entry in entries if entry.is_secret}

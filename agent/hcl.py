@@ -104,8 +104,7 @@ class _Reader:
         block.lines.setdefault(key, line)
 
     def _name(self, node: "Node") -> str:
-        at = _place(node)
-        return self._masked.texts.get(at) or str(node.children[0])
+        return self._masked.texts.get(_place(node), str(node.children[0]))
 
     def value(self, node: "Node") -> object:
         """A text, number, true, false, list or block. Raises HclError for what has to be computed."""

@@ -16,8 +16,12 @@ from packaging.requirements import Requirement
 
 from moot.agent import config
 from moot.agent.cli import COMMANDS, cli
-from moot.agent.cluster import AGENTS_MAX
-from moot.agent.key_table import KEYS
+from moot.agent.cluster_places import AGENTS_MAX
+from moot.agent.config_files import read_tree
+from moot.agent.config_reference import reference
+from moot.agent.go_flags import GoFlags
+from moot.agent.key_table import BLOCKS, KEYS
+from moot.agent.schema import flatten
 from moot.agent.serf import line
 from moot.http.api import build_api
 from moot.http.backend import Identity
@@ -28,7 +32,7 @@ from moot.http.server import Limits
 from tests.api.scripted import ScriptedBackend
 
 ROOT = Path(__file__).parents[1]
-CLI, HTTP = ROOT / "docs" / "cli.md", ROOT / "docs" / "http.md"
+CLI, HTTP, CONFIGURATION = (ROOT / "docs" / name for name in ("cli.md", "http.md", "configuration.md"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 CODE = [path for folder in ("agent", "gossip", "http") for path in (ROOT / folder).rglob("*.py")]
 
@@ -117,6 +121,8 @@ def flags(command: click.Command) -> set[str]:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             shown |= {*parameter.opts, *parameter.secondary_opts}
+    if isinstance(command, GoFlags):
+        shown |= {name.removeprefix("-") for name in shown if name.startswith("--")}
     return shown
 
 
@@ -165,13 +171,16 @@ def test_what_takes_no_json_is_said() -> None:
     assert without == set(re.findall(r"moot [a-z]+", sentence))
 
 
-def test_every_configuration_key_is_described() -> None:
-    written = {each for span in spans(CLI.read_text()) for each in expanded(span)}
-    assert [key for key in KEYS if key not in written] == []
+def test_the_reference_of_the_configuration_is_made_of_the_table_of_keys(request: pytest.FixtureRequest) -> None:
+    front, heading, held = CONFIGURATION.read_text().rpartition("--rewrite` makes it anew -->\n\n")
+    if request.config.getoption("--rewrite"):
+        CONFIGURATION.write_text(front + heading + reference())
+        return
+    assert held == reference()
 
 
 def test_every_sample_of_a_configuration_loads(tmp_path: Path) -> None:
-    samples = list(blocks("toml", "json"))
+    samples = list(blocks("hcl", "toml", "json"))
     assert samples
     for page, language, content in samples:
         file = tmp_path / f"{page.stem}.{language}"
@@ -179,13 +188,14 @@ def test_every_sample_of_a_configuration_loads(tmp_path: Path) -> None:
         config.load([file])
 
 
-def test_the_samples_say_the_same_in_both_languages(tmp_path: Path) -> None:
-    layers = []
-    for _, language, content in blocks("toml", "json"):
-        file = tmp_path / f"same.{language}"
-        file.write_text(content)
-        layers.append(config.read_file(file))
-    assert layers[0] == layers[1]
+def test_the_samples_say_the_same_in_all_languages(tmp_path: Path) -> None:
+    layers = {}
+    for page, language, content in blocks("hcl", "toml", "json"):
+        if page == CONFIGURATION and language not in layers:
+            file = tmp_path / f"same.{language}"
+            file.write_text(content)
+            layers[language] = flatten(str(file), read_tree(file)).layer
+    assert layers["hcl"] == layers["toml"] == layers["json"]
 
 
 def test_the_largest_cluster_is_as_large_as_written() -> None:
@@ -224,7 +234,7 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
 def test_every_dotted_name_is_a_key_or_can_be_imported(page: Path) -> None:
     for span in spans(page.read_text()):
         for name in expanded(span) if re.fullmatch(r"moot\.[\w.{}, ]+", span) else ():
-            if name not in KEYS:
+            if name not in KEYS and name not in BLOCKS:
                 find(name)
 
 

@@ -1,6 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and that nobody waits for."""
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +27,14 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
             fresh.unlink()
         raise
     sync_folder(path.parent)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The first bytes of a file, `most` at most. Raises OSError, also for a pipe or device, which could hold us up."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file")
+        return file.read(most)
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from binascii import Error as Base64Error
 from pathlib import Path
 
 from moot.gossip.errors import ConfigError, KeyringError
-from moot.gossip.net.files import replace_file
+from moot.gossip.net.files import read_regular, replace_file
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.limits import KEY_SIZES, KEYS_MAX
 
@@ -19,8 +19,7 @@ MODE = 0o600
 def load_keys(path: Path) -> list[bytes]:
     """The keys in a keyring file, primary first. Raises ConfigError, which names the file but shows no key."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(SIZE_MAX + 1)
+        raw = read_regular(path, SIZE_MAX + 1)
     except OSError as error:
         raise ConfigError(f"keyring file {path}: {error.strerror}") from error
     if len(raw) > SIZE_MAX:

@@ -66,11 +66,11 @@ class NodeSettings:
         """The keys to begin with; None is no encryption. Raises ConfigError when the keyring file cannot be used."""
         keys, path = self.keys, self.keyring_file
         if path is not None:
-            if keys and not path.exists():
-                try:
+            try:
+                if keys and not path.exists():
                     save_keys(path, list(keys))
-                except OSError as error:
-                    raise ConfigError(f"keyring file {path}: {error.strerror}") from error
+            except OSError as error:
+                raise ConfigError(f"keyring file {path}: {error.strerror}") from error
             keys = load_keys(path)
         return Keyring(keys, functools.partial(os.urandom, NONCE_SIZE)) if keys else None
 
