@@ -120,7 +120,7 @@ class EventLog:
 
     def _leaving(self, event: MemberLeaving) -> None:
         leaving = event.member.status is MemberStatus.LEAVING
-        self._log.info("member is leaving" if leaving else "member stays after all", name=event.member.name)
+        self._log.debug("member is leaving" if leaving else "member stays after all", name=event.member.name)
 
     def _suspected(self, event: MemberSuspected) -> None:
         self._log.debug("member is suspected", name=event.member.name, accuser=event.accuser)

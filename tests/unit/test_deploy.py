@@ -115,6 +115,29 @@ def test_every_series_is_on_the_dashboard() -> None:
     assert missing == {"moot_http_requests_total", "process_virtual_memory_bytes"}
 
 
+def table() -> str:
+    """All metrics but those of the process, which Prometheus' library words, as docs/metrics.md lists them."""
+    lines = ["| name | type | labels | |", "| --- | --- | --- | --- |"]
+    for family in text_string_to_metric_families(full().text().decode()):
+        if family.name.startswith("process_"):
+            continue
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = ", ".join(
+            f"`{label}`" for label in sorted(set().union(*(it.labels for it in family.samples)) - {"le"})
+        )
+        lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation.rstrip('.')} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_table_of_metrics_is_made_of_what_is_exposed(request: pytest.FixtureRequest) -> None:
+    page = ROOT / "docs" / "metrics.md"
+    front, heading, held = page.read_text().rpartition("--rewrite` makes it anew -->\n\n")
+    if request.config.getoption("--rewrite"):
+        page.write_text(front + heading + table())
+        return
+    assert held == table()
+
+
 def test_the_parser_of_expressions_finds_what_is_in_them() -> None:
     text = (
         'histogram_quantile(0.9, sum by (le, path) (rate(a_b_bucket{x=~"y,z",job="q"}[5m]))) > 0.5 or up{a!="b"} == 0'
