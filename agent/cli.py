@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tags": ("tags", "Show or change an agent's tags while it runs."),
     "config": ("config", "Check configuration files, and show what they come to."),
     "cluster": ("cluster", "Run N real agents on this machine."),
+    "chaos": ("chaos", "Break a running cluster on purpose, and mend it."),
     "serf": ("serf", "Serf's command line, for its agents and ours: `moot serf --help`."),
     "demo": ("demo", "Watch a real pool form, lose a member, and agree about it."),
     "keygen": ("keygen", "Make a key for gossip encryption."),

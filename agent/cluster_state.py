@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from moot.agent import text
-from moot.agent.processes import Process
+from moot.agent.cluster_places import Kind, Layout, Place
+from moot.agent.processes import Process, end_all
 from moot.gossip.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -34,8 +35,37 @@ class Node:
     member: str
     """Its name in the pool."""
     gossip: str
+    """Where the others find it: for a serf agent its relay's address."""
     http: str
+    """Empty for a serf agent."""
     process: Process
+    kind: Kind = "moot"
+    rpc: str = ""
+    bind: str = ""
+    """Where a serf agent itself is bound, behind its relay."""
+
+    @classmethod
+    def at(cls, place: Place, process: Process) -> "Node":
+        """An agent that was started at a place."""
+        serf = place.kind == "serf"
+        own = f"{place.host}:{place.http}"
+        return cls(
+            name=place.name,
+            member=place.member,
+            gossip=f"{place.host}:{place.serf}",
+            http="" if serf else own,
+            process=process,
+            kind=place.kind,
+            rpc=f"{place.host}:{place.rpc}",
+            bind=own if serf else "",
+        )
+
+    @property
+    def place(self) -> Place:
+        """Where it lives."""
+        host, _, gossip = self.gossip.rpartition(":")
+        http, rpc = (int(each.rpartition(":")[2]) for each in (self.http or self.bind, self.rpc))
+        return Place(self.name, self.member, host, http, rpc, int(gossip), self.kind)
 
     @property
     def url(self) -> str:
@@ -53,6 +83,9 @@ class ClusterState:
     encrypted: bool
     supervisor: Process | None
     """Whose end is the cluster's end. None for a detached one, as soon as it is ready."""
+    layout: Layout
+    lifeline: int | None = None
+    """The number of the supervisor's descriptor that its agents hang on."""
     ready: bool = False
     """All agents have seen each other."""
     nodes: tuple[Node, ...] = ()
@@ -137,7 +170,7 @@ def create(state: ClusterState, shared: dict[str, object], *, numbered: bool = F
         directory.mkdir(mode=0o700)
         # the state comes first: by it the notes, and the key in them, are swept away if we are killed
         save(state)
-        _write(directory / "agent.json", shared)
+        write(directory / "agent.json", shared)
     return state
 
 
@@ -152,10 +185,10 @@ def _held(name: str) -> bool:
 
 def save(state: ClusterState) -> None:
     """Write the state file anew."""
-    _write(directory_of(state.name) / "state.json", asdict(state))
+    write(directory_of(state.name) / "state.json", asdict(state))
 
 
-def _write(path: Path, value: object) -> None:
+def write(path: Path, value: object) -> None:
     """Whole or not at all, readable for the owner only: the key is in one of these files."""
     fresh = path.with_suffix(".new")
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -169,7 +202,8 @@ def load(name: str) -> ClusterState | None:
         held = json.loads((directory_of(name) / "state.json").read_text())
         nodes = tuple(Node(**(node | {"process": Process(**node["process"])})) for node in held["nodes"])
         supervisor = Process(**held["supervisor"]) if held["supervisor"] else None
-        return ClusterState(**(held | {"nodes": nodes, "supervisor": supervisor}))
+        layout = Layout(**(held["layout"] | {"ports": tuple(held["layout"]["ports"])}))
+        return ClusterState(**(held | {"nodes": nodes, "supervisor": supervisor, "layout": layout}))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -186,7 +220,8 @@ def _names() -> list[str]:
 def sweep() -> None:
     """Remove what clusters left whose supervisor was killed: nobody else would, and the key is among it.
 
-    A detached cluster whose agents have all ended stays until `down`: its logs may tell why.
+    Agents end with their supervisor, but for those that are stopped: what is left of them is ended. A detached
+    cluster whose agents have all ended stays until `down`: its logs may tell why.
     """
     with exclusive():
         _sweep()
@@ -195,7 +230,9 @@ def sweep() -> None:
 def _sweep() -> None:
     for name in _names():
         state = load(name)
-        abandoned = state is not None and state.supervisor is not None and not state.alive()
+        abandoned = state is not None and state.supervisor is not None and not state.supervisor.alive()
+        if abandoned and state is not None:
+            end_all(node.process for node in state.nodes)
         # a directory without a state is one whose making or removal was cut short
         if abandoned or not (directory_of(name) / "state.json").exists():
             _remove(name)

@@ -64,7 +64,6 @@ class Control:
             me, relays=relays, owner=lambda source, here: owner_of(source, here, self._pids)
         )
         world.check_private(path.parent)
-        self.take(world.load(path.parent))
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             with world.beside(path) as reachable:
@@ -76,6 +75,8 @@ class Control:
         except OSError as error:
             self._socket.close()
             raise ConfigError(f"control socket {path}: {error.strerror}") from error
+        # not before: of what is written later we are told, now that we can be
+        self.take(world.load(path.parent))
 
     def take(self, fresh: World) -> None:
         """Live in this world from now on, unless we know a newer one."""

@@ -25,6 +25,12 @@ def ask(path: Path, request: Mapping[str, object], patience: float = PATIENCE) -
         return _checked(path, next(lines, ""))
 
 
+def leave_word(path: Path, request: Mapping[str, object], patience: float = PATIENCE) -> None:
+    """Say something to an agent that is stopped: it will find it when it goes on. Raises ControlError."""
+    with _connected(path, request, patience):
+        pass
+
+
 @contextmanager
 def history(path: Path, patience: float = PATIENCE) -> Iterator[Iterator[str]]:
     """The records of what an agent sees and does from now on, a line each (`sim.history.record_of` reads them).

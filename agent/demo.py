@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from moot.agent import text
-from moot.agent.cluster import Cluster, Observer, View, Wish, agreeing, wait_ready
+from moot.agent.cluster import Cluster, wait_ready
+from moot.agent.cluster_places import Wish
 from moot.agent.cluster_state import Node
+from moot.agent.cluster_views import Observer, View, agreeing
 from moot.agent.console import natural, wait_until
 from moot.agent.interrupts import Interrupts
 from moot.agent.processes import spawn

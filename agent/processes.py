@@ -28,6 +28,10 @@ class Process:
         """It runs. A zombie does not."""
         return started_at(self.pid) == self.started
 
+    def stopped(self) -> bool:
+        """It was stopped by a signal, and waits to be continued."""
+        return self.alive() and _state(self.pid) == b"T"
+
     def kill(self, number: signal.Signals) -> bool:
         """Send a signal to this very process. False when it is gone."""
         with _pidfd(self) as fd:
@@ -40,12 +44,21 @@ class Process:
 
 def started_at(pid: int) -> int | None:
     """When the process started, in clock ticks since boot; None when none runs under that pid."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    state, *fields = stat.rpartition(b")")[2].split()
+    state, *fields = _stat(pid) or [b"X"]
     return None if state in (b"Z", b"X") else int(fields[18])
+
+
+def _state(pid: int) -> bytes:
+    """One letter, as `ps` shows it; empty when there is no such process."""
+    return (_stat(pid) or [b""])[0]
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on: state, parent and so on; none when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def find(pid: int) -> Process | None:

@@ -6,50 +6,34 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import click
 
-from moot.agent import cluster_state, text
-from moot.agent.cluster import (
-    AGENTS_MAX,
-    Cluster,
-    Observer,
-    View,
-    Wish,
-    base_port_max,
-    end_cluster,
-    wait_ready,
-)
+from moot.agent import cluster_state, cluster_world, text
+from moot.agent.cluster import Cluster, end_cluster, wait_ready
+from moot.agent.cluster_places import AGENTS_MAX, SERF_AGENTS_MAX, Wish, base_port_max
 from moot.agent.cluster_state import ClusterState, Node
+from moot.agent.cluster_views import Observer, View
+from moot.agent.commands import cluster_matrix, cluster_members
 from moot.agent.commands.agent import pairs
-from moot.agent.console import Command, json_option, natural, print_json, print_table, rich_table
+from moot.agent.commands.cluster_options import name_option, named
+from moot.agent.console import json_option, natural, print_json, print_table, rich_table
 from moot.agent.interrupts import Interrupted, caught
-from moot.gossip.errors import ConfigError
 
 HEAD = ["Name", "Status", "Seen by", "Gossip", "HTTP", "Pid"]
 SILENT = "no answer"
 
 
-def _cluster_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None:
-        try:
-            cluster_state.check_name(value)
-        except ConfigError as error:
-            raise click.BadParameter(str(error)) from None
-    return value
-
-
-def name_option(default: str | None, text: str) -> Callable[[Command], Command]:
-    """`--name`, checked."""
-    return click.option("--name", default=default, show_default=True, callback=_cluster_name, help=text)
-
-
 @click.group("cluster")
 def command() -> None:
     """Run N real agents on this machine, each with a loopback address of its own."""
+
+
+for each in (cluster_members.add, cluster_members.restart, cluster_members.logs, cluster_matrix.views):
+    command.add_command(each)
 
 
 @command.command("up")
@@ -65,9 +49,15 @@ def command() -> None:
 @click.option(
     "--pool",
     type=click.Choice(["nomad", "serf"]),
-    default="nomad",
-    show_default=True,
-    help="serf lets real serf agents join.",
+    help="serf lets real serf agents join.  [default: nomad, with --with-serf serf]",
+)
+@click.option(
+    "--with-serf",
+    "serf_count",
+    type=click.IntRange(0, SERF_AGENTS_MAX),
+    default=0,
+    metavar="K",
+    help="Besides, K real serf agents in the same pool, if `serf` is installed.",
 )
 @click.option("--encrypt", is_flag=True, help="Make a key and encrypt all gossip with it.")
 @click.option("--label", default="", help="Label of all packets.")
@@ -89,7 +79,8 @@ def up(
     count: int,
     name: str,
     profile: str,
-    pool: str,
+    pool: str | None,
+    serf_count: int,
     encrypt: bool,
     label: str,
     tags: dict[str, str] | None,
@@ -98,23 +89,33 @@ def up(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Start N agents, wait until each sees all N alive, then show them live until Ctrl-C, which ends them all.
+    """Start N agents, wait until each sees all alive, then show them live until Ctrl-C, which ends them all.
 
     With --json a single object is printed when the cluster is ready. Exit code 1 when it does not become ready,
     or when all its agents have ended; a signal before it is ready exits with 128 and its number.
     """
-    if base_port and base_port > base_port_max(count):
+    total = count + serf_count
+    if base_port and base_port > base_port_max(total):
         raise click.BadParameter(
-            f"{text.count(count, 'agent')} need it to be at most {base_port_max(count)}", param_hint="'--base-port'"
+            f"{text.count(total, 'agent')} need it to be at most {base_port_max(total)}", param_hint="'--base-port'"
         )
-    key = base64.b64encode(secrets.token_bytes(32)).decode() if encrypt else ""
+    if serf_count and (pool == "nomad" or label):
+        raise click.BadParameter("real serf agents need --pool serf and no --label", param_hint="'--with-serf'")
     wish = Wish(
-        count=count, name=name, profile=profile, pool=pool, key=key, label=label, base_port=base_port or 0, tags=tags
+        count=count,
+        serf_count=serf_count,
+        name=name,
+        profile=profile,
+        pool=pool or ("serf" if serf_count else "nomad"),
+        key=base64.b64encode(secrets.token_bytes(32)).decode() if encrypt else "",
+        label=label,
+        base_port=base_port or 0,
+        tags=tags,
     )
     with caught() as interrupts, Observer() as observer, Cluster(wish, interrupts) as cluster:
         began = time.monotonic()
         cluster.start()
-        _await_ready(cluster, observer, timeout or 30.0 + count, quiet=as_json)
+        _await_ready(cluster, observer, timeout or 30.0 + total, quiet=as_json)
         took = time.monotonic() - began
         if detach:
             cluster.release()
@@ -143,7 +144,7 @@ def _announce(
         click.echo(f"cluster {wish.name} is ready: {agents}, {took:.1f} s; {hint}")
         if detached:
             print_table(HEAD, _rows(cluster.nodes, views))
-            click.echo(f"`moot cluster down{_named(wish.name)}` ends it")
+            click.echo(f"`moot cluster down{named(wish.name)}` ends it")
     sys.stdout.flush()
 
 
@@ -177,11 +178,13 @@ def _follow(cluster: Cluster, observer: Observer, *, quiet: bool) -> NoReturn:
             screen = stack.enter_context(Live(auto_refresh=False))
             hint = Text("Ctrl-C ends the cluster", style="bright_black")
         while True:
-            views = {} if quiet else observer.views(cluster.nodes)
+            nodes = cluster.look()
+            views = {} if quiet else observer.views(nodes)
             if screen is not None:
-                screen.update(Group(rich_table(HEAD, _rows(cluster.nodes, views)), hint), refresh=True)
+                wrong = [Text(line, style="red") for line in _wrongs(cluster_state.load(cluster.name))]
+                screen.update(Group(rich_table(HEAD, _rows(nodes, views)), *wrong, hint), refresh=True)
             elif not quiet:
-                before = report(cluster.nodes, views, before)
+                before = report(nodes, views, before)
             time.sleep(pause)
             cluster.check_running()
 
@@ -208,35 +211,44 @@ def _rows(nodes: Sequence[Node], views: Mapping[str, View | None]) -> Iterator[l
         seen = Counter(view.get(name, "unknown") for view in answered)
         status, agreed = seen.most_common(1)[0] if seen else (SILENT, 0)
         node = known.get(name)
-        where = [node.gossip, node.url, _pid(node)] if node else ["", "", ""]
+        where = [node.gossip, node.url if node.http else "(serf)", _pid(node)] if node else ["", "", ""]
         yield [name, status, f"{agreed} of {len(answered)}", *where]
 
 
 def _pid(node: Node) -> str:
-    return str(node.process.pid) if node.process.alive() else f"{node.process.pid} (ended)"
+    if not node.process.alive():
+        return f"{node.process.pid} (ended)"
+    return f"{node.process.pid} (stopped)" if node.process.stopped() else str(node.process.pid)
 
 
-def _named(name: str) -> str:
-    return "" if name == "moot" else f" --name {name}"
+def _wrongs(state: ClusterState | None) -> list[str]:
+    """A line for what is wrong in the cluster on purpose; none when nothing is."""
+    found = cluster_world.wrongs(state) if state is not None else []
+    return [f"faults: {text.printable('; '.join(found))}"] if found else []
 
 
 def _described(
     name: str, pool: str, profile: str, encrypted: bool, nodes: Sequence[Node], views: Mapping[str, View | None]
 ) -> dict[str, Any]:
-    """A cluster as JSON: the agents and each one's view (null when it does not answer)."""
+    """A cluster as JSON: what is wrong on purpose, the agents, and each one's view (null when it does not answer)."""
+    state = cluster_state.load(name)
     return {
         "cluster": name,
         "pool": pool,
         "profile": profile,
         "encrypted": encrypted,
+        "faults": cluster_world.wrongs(state) if state is not None else [],
         "agents": [
             {
                 "name": node.name,
                 "member": node.member,
+                "kind": node.kind,
                 "gossip": node.gossip,
-                "http": node.url,
+                "http": node.url if node.http else None,
+                "rpc": node.rpc,
                 "pid": node.process.pid,
                 "running": node.process.alive(),
+                "stopped": node.process.stopped(),
                 "view": views.get(node.name),
             }
             for node in nodes
@@ -264,12 +276,14 @@ def status(name: str | None, as_json: bool) -> None:
     else:
         for state in found:
             click.echo(_caption(state))
+            for line in _wrongs(state):
+                click.echo(line)
             print_table(HEAD, _rows(state.nodes, views[state.name]))
         for state in known:
             if state not in found:
                 click.echo(_obituary(state))
     if name is not None and not found:
-        raise click.ClickException(f"no cluster {name} is running; `moot cluster up 3{_named(name)}` starts one")
+        raise click.ClickException(f"no cluster {name} is running; `moot cluster up 3{named(name)}` starts one")
     if not known and not as_json:
         click.echo("no cluster is running; `moot cluster up 3` starts one")
 
@@ -292,7 +306,7 @@ def _obituary(state: ClusterState) -> str:
     logs = cluster_state.directory_of(state.name)
     return (
         f"cluster {state.name}: all its agents have ended; their logs are in {logs}, "
-        f"`moot cluster down{_named(state.name)}` removes them"
+        f"`moot cluster down{named(state.name)}` removes them"
     )
 
 

@@ -15,21 +15,31 @@ from typing import Any
 
 import pytest
 
-from moot.agent import cli, cluster_state
-from moot.agent import cluster as runner
-from moot.agent.cluster import NETWORKS, PORTS, Place, Wish, agreeing, alive_everywhere, find_places
+from moot.agent import cli, cluster_places, cluster_state
+from moot.agent.cluster_places import NETWORKS, PORTS, Layout, Place, Wish, find_places
 from moot.agent.cluster_state import ClusterState, Node
+from moot.agent.cluster_views import agreeing, alive_everywhere, groups
 from moot.agent.commands.cluster import report
 from moot.agent.processes import Process, end_all, identify, started_at
 from moot.gossip.errors import ConfigError
 from tests.cli.running import MOOT, moot, running, until
 
 pytestmark = pytest.mark.usefixtures("own_runtime_dir")
-NODE = Node(name="a-1", member="a-1.global", gossip="127.1.1.1:1", http="127.1.1.1:2", process=Process(1, 0))
+NODE = Node(
+    name="a-1",
+    member="a-1.global",
+    gossip="127.1.1.1:1",
+    http="127.1.1.1:2",
+    rpc="127.1.1.1:3",
+    process=Process(1, 0),
+)
 
 
 def state(**changes: Any) -> ClusterState:
-    plain = ClusterState(name="a", pool="nomad", profile="local", encrypted=False, supervisor=None, nodes=(NODE,))
+    layout = Layout(prefix="a", pool="nomad", network="127.1.1", ports=(2, 3, 1))
+    plain = ClusterState(
+        name="a", pool="nomad", profile="local", encrypted=False, supervisor=None, layout=layout, nodes=(NODE,)
+    )
     return dataclasses.replace(plain, **changes)
 
 
@@ -138,10 +148,12 @@ def test_a_numbered_cluster_takes_the_first_free_name(sleeper: Process) -> None:
 
 def test_what_killed_supervisors_left_is_swept_and_nothing_else(own_runtime_dir: Path, sleeper: Process) -> None:
     dead = Process(1, 0)
+    forgotten = subprocess.Popen(["sleep", "60"])
+    forgotten.send_signal(signal.SIGSTOP)
     for name, supervisor, process in (
         ("abandoned", dead, dead),
         ("detached", None, dead),
-        ("ending", dead, sleeper),
+        ("ending", dead, identify(forgotten.pid)),
         ("starting", sleeper, dead),
     ):
         node = dataclasses.replace(NODE, process=process)
@@ -150,7 +162,9 @@ def test_what_killed_supervisors_left_is_swept_and_nothing_else(own_runtime_dir:
     (own_runtime_dir / "half-removed").mkdir()
     (own_runtime_dir / "half-removed" / "agent.json").touch()
     cluster_state.sweep()
-    assert sorted(path.name for path in own_runtime_dir.iterdir()) == ["detached", "ending", "starting"]
+    assert sorted(path.name for path in own_runtime_dir.iterdir()) == ["detached", "starting"]
+    assert forgotten.wait(30) == -signal.SIGTERM
+    assert sleeper.alive()
 
 
 def test_only_one_at_a_time_changes_notes() -> None:
@@ -201,10 +215,10 @@ def test_ports_that_are_taken_on_all_addresses_are_replaced(monkeypatch: pytest.
     with socket.socket() as everywhere:
         everywhere.bind(("0.0.0.0", 0))
         port = everywhere.getsockname()[1]
-        monkeypatch.setattr(runner, "PORTS", ((port - 2, port - 1, port), PORTS[1]))
+        monkeypatch.setattr(cluster_places, "PORTS", ((port - 2, port - 1, port), PORTS[1]))
         with places(Wish(count=2)) as found:
             assert [(place.http, place.rpc, place.serf) for place in found] == [PORTS[1]] * 2
-        monkeypatch.setattr(runner, "PORTS", ((port - 2, port - 1, port),))
+        monkeypatch.setattr(cluster_places, "PORTS", ((port - 2, port - 1, port),))
         with pytest.raises(ConfigError, match="try --base-port"):
             find_places(Wish(count=2))
 
@@ -248,6 +262,7 @@ def test_no_escape_sequence_of_a_name_reaches_the_output(capsys: pytest.CaptureF
 
 def test_agreement_counts_only_agents_that_answer_and_see_it() -> None:
     views = {"a": {"x": "alive", "y": "failed"}, "b": {"x": "alive", "y": "alive"}, "c": None}
+    assert groups(views | {"d": views["a"]}) == [(["a", "d"], views["a"]), (["b"], views["b"]), (["c"], None)]
     assert agreeing(views, {"y": "failed"}) == ["a"]
     assert agreeing(views, {"x": "alive"}) == ["a", "b"]
     assert alive_everywhere(views, 2) == ["b"]

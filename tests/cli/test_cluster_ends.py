@@ -13,9 +13,12 @@ import click
 import pytest
 
 from moot.agent import cluster as runner
-from moot.agent import cluster_state
-from moot.agent.cluster import Cluster, ClusterError, Observer, Wish, wait_ready
+from moot.agent import cluster_start, cluster_state
+from moot.agent.cluster import Cluster, wait_ready
+from moot.agent.cluster_places import Wish
+from moot.agent.cluster_start import ClusterError
 from moot.agent.cluster_state import ClusterState
+from moot.agent.cluster_views import Observer
 from moot.agent.interrupts import Interrupts, caught
 from moot.agent.processes import end_all
 from tests.cli.running import MOOT, PATIENCE, moot, running, until
@@ -175,7 +178,7 @@ def test_a_signal_right_after_an_agent_was_started_does_not_leave_it_behind(monk
             cluster.start()
             list(wait_ready(cluster, observer, PATIENCE))
 
-    monkeypatch.setattr(runner, "spawn", spawn)
+    monkeypatch.setattr(cluster_start, "spawn", spawn)
     with pytest.raises(click.exceptions.Exit) as ended:
         up()
     assert ended.value.exit_code == 130

@@ -1,0 +1,143 @@
+"""Where the agents of a cluster live: an address of its own on loopback for each, or ports of its own."""
+
+import itertools
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from moot.gossip.errors import ConfigError
+
+AGENTS_MAX = 200
+NETWORKS = [f"127.{77 + number // 250}.{number % 250}" for number in range(500)]
+"""Where addresses are taken from: the first /24 of these in which all are free."""
+PORTS = ((4646, 4647, 4648), (24646, 24647, 24648))
+"""HTTP, RPC and gossip; the second where something listens on one of the first on all addresses."""
+CLAIM = 254
+"""The host number of the address that stands for its whole /24; no agent gets it."""
+SERF_AGENTS_MAX = 50
+
+Kind = Literal["moot", "serf"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What `cluster up` was asked for. `base_port` is one that `base_port_max` allows, or 0."""
+
+    count: int
+    serf_count: int = 0
+    """Real serf agents besides; for a serf pool without a label."""
+    name: str = "moot"
+    numbered: bool = False
+    """When the name is taken, take `name-2` and so on; the agents are named as if it were not."""
+    profile: str = "local"
+    pool: str = "nomad"
+    key: str = ""
+    label: str = ""
+    base_port: int = 0
+    tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one agent is to live.
+
+    A serf agent's gossip address `serf` is its relay's; it has no HTTP, and binds that port for itself instead.
+    """
+
+    name: str
+    member: str
+    host: str
+    http: int
+    rpc: int
+    serf: int
+    kind: Kind = "moot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How places are numbered. `network` is the first three parts of their addresses, empty with a base port."""
+
+    prefix: str
+    pool: str
+    network: str = ""
+    ports: tuple[int, ...] = ()
+    base_port: int = 0
+
+    def place(self, number: int, kind: Kind) -> Place:
+        """The place of the agent with this number, from 1."""
+        name = f"{self.prefix}-{number}" if kind == "moot" else f"{self.prefix}-serf-{number}"
+        member = f"{name}.global" if self.pool == "nomad" else name
+        if self.base_port:
+            first = self.base_port + 3 * (number - 1)
+            return Place(name, member, "127.0.0.1", first, first + 1, first + 2, kind)
+        http, rpc, serf = self.ports
+        return Place(name, member, f"{self.network}.{number}", http, rpc, serf, kind)
+
+    def free_place(self, number: int, kind: Kind) -> Place:
+        """The same, if it is free. Raises ConfigError."""
+        last = (65535 - self.base_port + 1) // 3 if self.base_port else CLAIM - 1
+        if number > last:
+            raise ConfigError(f"there is no room for a member {number} in this cluster")
+        found = self.place(number, kind)
+        if not free(found):
+            raise ConfigError(f"the next address, {found.host}:{found.serf}, is not free")
+        return found
+
+
+def base_port_max(count: int) -> int:
+    """The highest base port for so many agents."""
+    return 65535 - 3 * count
+
+
+def find_places(wish: Wish) -> tuple[Layout, list[Place], socket.socket | None]:
+    """Free addresses for all agents, and a socket that keeps other clusters of this machine from taking them.
+
+    The socket is bound to an address that stands for the network. It works for as long as anybody has it open, so
+    every agent inherits it. With a base port there is none: the caller chose the ports. Raises ConfigError.
+    """
+    layout = Layout(prefix=wish.name, pool=wish.pool, base_port=wish.base_port)
+    if wish.base_port:
+        found = _places(layout, wish)
+        taken = [place for place in found if not free(place)]
+        if taken:
+            raise ConfigError(f"ports {taken[0].http} to {taken[0].serf} are not all free; take another --base-port")
+        return layout, found, None
+    for ports, network in itertools.product(PORTS, NETWORKS):
+        layout = Layout(prefix=wish.name, pool=wish.pool, network=network, ports=ports)
+        claim = socket.socket()
+        try:
+            claim.bind((f"{network}.{CLAIM}", ports[-1]))
+        except OSError:
+            claim.close()
+            continue
+        found = _places(layout, wish)
+        if all(map(free, found)):
+            return layout, found, claim
+        claim.close()
+    raise ConfigError("no free addresses on 127.0.0.0/8; this system may have only 127.0.0.1: try --base-port 24000")
+
+
+def _places(layout: Layout, wish: Wish) -> list[Place]:
+    ours = [layout.place(number, "moot") for number in range(1, wish.count + 1)]
+    return ours + [layout.place(wish.count + number, "serf") for number in range(1, wish.serf_count + 1)]
+
+
+def free(place: Place) -> bool:
+    """All ports of the place can be bound."""
+    wanted = [
+        (socket.SOCK_STREAM, place.http),
+        (socket.SOCK_STREAM, place.serf),
+        (socket.SOCK_DGRAM, place.serf),
+    ]
+    if place.kind == "serf":
+        wanted += [(socket.SOCK_DGRAM, place.http), (socket.SOCK_STREAM, place.rpc)]
+    for kind, port in wanted:
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((place.host, port))
+            except OSError:
+                return False
+    return True

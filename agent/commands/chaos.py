@@ -1,0 +1,115 @@
+"""`moot chaos`: faults in a running cluster, one word each."""
+
+from collections.abc import Sequence
+
+import click
+
+from moot.agent import cluster_world, text
+from moot.agent.chaos import Chaos
+from moot.agent.commands.cluster_options import known, name_option, warn_untold
+from moot.agent.console import json_option, print_json
+from moot.gossip.actions import parse
+from moot.gossip.errors import ConfigError
+
+SCOPE = "[WAY] [udp|tcp]"
+VERBS: dict[str, tuple[str, str]] = {
+    "kill": ("MEMBERS", "End processes by SIGKILL: no goodbye."),
+    "stop": ("MEMBERS", "Stop processes by SIGSTOP: they neither hear nor act."),
+    "cont": ("MEMBERS", "Let stopped processes go on, and do at once what they missed."),
+    "start": ("MEMBERS [via MEMBERS] [fresh]", "Start again what has ended; fresh is without its snapshot."),
+    "restart": ("MEMBERS [via MEMBERS] [fresh]", "End processes and start them again where they were."),
+    "leave": ("MEMBERS", "Let agents leave the pool in good order."),
+    "partition": ("MEMBERS [MEMBERS]...", "Part the network into groups; who is in none forms one more."),
+    "cut": (SCOPE, "Let nothing pass: 'a>b' one way, 'a<>b' both, a on every link of a."),
+    "loss": (f"10% {SCOPE}", "Lose packets; streams resend what is lost, and take longer."),
+    "delay": (f"50ms±20ms {SCOPE}", "Let everything arrive later."),
+    "duplicate": (f"5% {SCOPE}", "Let packets arrive twice."),
+    "reorder": (f"10% 50ms {SCOPE}", "Hold packets back, so that later ones overtake them."),
+    "corrupt": (f"1% {SCOPE}", "Change bytes of packets, and reset streams."),
+    "bandwidth": (f"64KB/s {SCOPE}", "Narrow every link."),
+    "slow": ("MEMBERS 300ms|off", "Let agents handle every message late."),
+    "clock": ("MEMBERS [+5s] [drift 1%] | right", "Let clocks jump, or go too fast or too slow."),
+    "disk-full": ("MEMBERS [off]", "Let snapshots find no room."),
+    "heal": ("[partition|KIND [WAY]]", "Lift the faults of links, or one kind of them."),
+    "calm": ("", "Everything back: heal, and nobody is stopped, slow or without room. The dead stay dead."),
+}
+"""The actions that are commands, with their words and what they do."""
+
+
+@click.group("chaos")
+def command() -> None:
+    """Break a running cluster on purpose, and mend it: `moot cluster up 5 --detach`, then `moot chaos kill 3`.
+
+    MEMBERS is a name, a number, 1-3, a glob, all, or a list of these with commas; with ! before it, all but. WAY is
+    'a>b', 'a<>b' or MEMBERS (quote the arrows, or the shell takes them); udp or tcp leaves the other alone. Faults
+    last until they are lifted or the cluster ends; `moot cluster status` shows them.
+    """
+
+
+def _do(words: Sequence[str], name: str, *, as_json: bool) -> None:
+    try:
+        action = parse(" ".join(words))
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    outcome = Chaos(name).do(action)
+    if as_json:
+        print_json(
+            {
+                "cluster": name,
+                "did": outcome.words,
+                "members": outcome.members,
+                "faults": outcome.active,
+                "untold": outcome.untold,
+            }
+        )
+    else:
+        whom = f": {', '.join(map(text.printable, outcome.members))}" if outcome.members else ""
+        click.echo(f"{text.printable(outcome.words)}{whom}")
+        _show(outcome.active)
+    warn_untold(outcome.untold)
+    if outcome.untold:
+        raise click.exceptions.Exit(1)
+
+
+def _show(faults: Sequence[str]) -> None:
+    click.echo(f"faults: {text.printable('; '.join(faults))}" if faults else "no faults")
+
+
+def _add(verb: str, form: str, line: str) -> None:
+    @command.command(verb, help=line, short_help=line, context_settings={"ignore_unknown_options": True})
+    @click.argument("words", nargs=-1, metavar=form, type=click.UNPROCESSED)
+    @name_option("moot", "The cluster to break.")
+    @json_option
+    def run(words: tuple[str, ...], name: str, as_json: bool) -> None:
+        _do([verb, *words], name, as_json=as_json)
+
+
+for _verb, (_form, _line) in VERBS.items():
+    _add(_verb, _form, _line)
+
+
+@command.command("show")
+@name_option("moot", "The cluster to look at.")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show what is wrong in a cluster on purpose."""
+    faults = cluster_world.wrongs(known(name))
+    if as_json:
+        print_json({"cluster": name, "faults": faults})
+    else:
+        _show(faults)
+
+
+@command.command("tell")
+@name_option("moot", "The cluster to tell.")
+@json_option
+def tell(name: str, as_json: bool) -> None:
+    """Tell all agents again which faults there are; exit code 1 when one cannot be told."""
+    untold = cluster_world.tell_anew(known(name).name)
+    if as_json:
+        print_json({"cluster": name, "untold": untold})
+    warn_untold(untold)
+    if untold:
+        raise click.exceptions.Exit(1)
+    if not as_json:
+        click.echo("all have been told")
