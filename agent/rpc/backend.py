@@ -4,8 +4,8 @@ import os
 import platform
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 import trio
@@ -25,6 +25,9 @@ from moot.gossip.serf.messages import Coordinate, Query
 from moot.http.nomad import multi_error
 
 ALPHABET: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+QUERIES_MAX: Final = 512
+"""Most queries that clients of the RPC have open: the rest of an agent's places is for others."""
 
 SetTags = Callable[[Mapping[str, str]], Awaitable[None]]
 
@@ -55,6 +58,7 @@ class NodeRpcBackend:
         self._end = end
         self._set_tags = set_tags or node.set_tags
         self._handlers = handlers
+        self._queries_open = 0
 
     def members(self) -> Sequence[SerfMember]:
         return self._node.members()
@@ -79,7 +83,18 @@ class NodeRpcBackend:
         self._node.user_event(name, payload, coalesce=coalesce)
 
     def query(self, question: Question) -> AbstractContextManager[Answers]:
-        return self._node.query(question)
+        return self._counted(question)
+
+    @contextmanager
+    def _counted(self, question: Question) -> Iterator[Answers]:
+        if self._queries_open >= QUERIES_MAX:
+            raise CommandError(f"{QUERIES_MAX} queries are open already; wait until some of them are over")
+        with self._node.query(question) as answers:
+            self._queries_open += 1
+            try:
+                yield answers
+            finally:
+                self._queries_open -= 1
 
     def respond(self, query: Query, payload: bytes) -> None:
         self._node.respond(query, payload)

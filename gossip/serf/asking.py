@@ -26,9 +26,12 @@ PING = "_serf_ping"
 """The one query between agents that a program may ask: its acks tell who can be reached."""
 OPEN_MAX = 1024
 """Most queries of ours that are open at once."""
+PROGRAM_MAX = 960
+"""Most of them that the embedding program asked: it cannot keep the agent from its own, such as those for keys."""
 STRANGERS_MAX = 64
 """Most answers to one query from names that we do not know: of members that just joined, or made up."""
 TIMEOUT_MAX = 24 * 3600.0
+TOO_MANY = "{} queries are open already; wait until some of them are over"
 
 OnAnswer = Callable[[float, str, bytes | None], None]
 """`(now, sender, payload)`; None for an ack."""
@@ -89,6 +92,8 @@ class Asking:
         """
         if question.name.startswith(INTERNAL_PREFIX) and (question.name != PING or question.payload):
             raise CommandError(f"Queries cannot contain the '{INTERNAL_PREFIX}' prefix")
+        if len(self._programs) >= PROGRAM_MAX:
+            raise CommandError(TOO_MANY.format(PROGRAM_MAX))
         ticket = self._state.swim.new_ticket()
         notify = self._state.effects.notify
 
@@ -117,7 +122,7 @@ class Asking:
         Answers the query and its deadline. Raises CommandError when it is too large, or cannot be asked now.
         """
         if len(self._open) >= OPEN_MAX:
-            raise CommandError(f"{OPEN_MAX} queries are open already; wait until some of them are over")
+            raise CommandError(TOO_MANY.format(OPEN_MAX))
         if not 0 <= question.relay_factor <= 255:
             raise CommandError("relay factor must be from 0 to 255")
         if not 0 <= question.timeout <= TIMEOUT_MAX:

@@ -1,17 +1,19 @@
 """NodeRpcBackend: what it makes of a node's answers."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, cast
 
 import pytest
 
 from moot.agent.delivery import Delivery
-from moot.agent.rpc.backend import NodeRpcBackend, decode_base64
+from moot.agent.rpc.backend import QUERIES_MAX, NodeRpcBackend, decode_base64
 from moot.agent.rpc.log_ring import LogRing
 from moot.gossip.errors import CommandError
 from moot.gossip.net.node import Node
 from moot.gossip.net.targets import JoinOutcome
 from moot.gossip.record import Address
+from moot.gossip.serf.asking import Question
 from moot.gossip.serf.keys import KeyReport
 from moot.gossip.serf.messages import KeyResponse
 
@@ -87,10 +89,29 @@ class FakeNode:
         self.asked.append(("remove", key))
         return self.report
 
+    def query(self, question: Question) -> AbstractContextManager[Question]:
+        if question.timeout < 0:
+            raise CommandError("no such time")
+        return nullcontext(question)
+
 
 def backend(node: FakeNode) -> NodeRpcBackend:
     unused = cast(Delivery, None)
     return NodeRpcBackend(cast(Node, node), unused, LogRing(), name="n1", end=lambda: None)
+
+
+def test_clients_together_have_only_so_many_queries_open() -> None:
+    asked = backend(FakeNode())
+    with ExitStack() as held:
+        for _ in range(QUERIES_MAX):
+            held.enter_context(asked.query(Question("load")))
+        with pytest.raises(CommandError, match=f"{QUERIES_MAX} queries are open already"), asked.query(Question("x")):
+            pass
+    for _ in range(QUERIES_MAX + 1):  # one that is refused takes no place
+        with pytest.raises(CommandError, match="no such time"), asked.query(Question("x", timeout=-1.0)):
+            pass
+    with asked.query(Question("load")):
+        pass
 
 
 async def test_tags_are_deleted_first_and_then_set() -> None:

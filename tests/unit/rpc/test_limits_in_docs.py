@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from moot.agent import delivery
-from moot.agent.rpc import log_ring, scanner, streams
+from moot.agent.rpc import backend, log_ring, scanner, streams
 from moot.agent.rpc.contract import Limits
 
 PAGE = Path(__file__).parents[3] / "docs" / "ipc.md"
@@ -21,6 +21,7 @@ def test_the_table_of_limits_is_true() -> None:
         "one object of a request": f"{scanner.OBJECT_MAX // 1024} KiB, {scanner.VALUES_MAX:,} values,"
         f" {scanner.DEPTH_MAX} levels",
         "streams and queries that are open on a connection": f"{limits.streams_max}",
+        "queries that are open on all connections": f"{backend.QUERIES_MAX}",
         "events, and log lines, that a client lags behind": f"{delivery.BUFFER} each per stream",
         "queries that a connection may still answer": f"{streams.PENDING_MAX}",
         "a client that does not read at all": f"{limits.send_timeout / 60:g} min",

@@ -5,7 +5,7 @@ import pytest
 from moot.gossip.config import SerfConfig
 from moot.gossip.record import Address
 from moot.gossip.serf import MemberStatus
-from moot.gossip.serf.asking import OPEN_MAX, Question
+from moot.gossip.serf.asking import OPEN_MAX, PROGRAM_MAX, Question
 from moot.gossip.serf.events import ConflictVoted
 from moot.gossip.serf.messages import RESPONSE_ACK, ConflictMember, ConflictResponse, Query, QueryResponse
 from moot.gossip.serf.tags import encode_tags
@@ -95,7 +95,9 @@ def test_an_ack_is_no_vote() -> None:
 
 def test_the_vote_waits_while_too_many_queries_are_open() -> None:
     desk = SerfDesk()
-    tickets = [desk.serf.query(0.0, Question("load"))[0] for _ in range(OPEN_MAX)]
+    tickets = [desk.serf.query(0.0, Question("load"))[0] for _ in range(PROGRAM_MAX)]
+    for _ in range(OPEN_MAX - PROGRAM_MAX):
+        desk.serf.keys(0.0, "list")
     clash(desk)
     for ticket in tickets:
         desk.serf.abandon(ticket)
