@@ -46,6 +46,11 @@ class Agent:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         self._link = http.client.HTTPConnection(host, HTTP, timeout=PATIENCE)
 
+    def check(self) -> None:
+        """End with its last words when it has ended by itself."""
+        if self.process.poll() is not None:
+            raise SystemExit(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()[-2000:]}")
+
     def ask(self, path: str, method: str = "GET") -> Any:  # noqa: ANN401
         """The JSON answer; None while nobody answers so."""
         try:
@@ -123,13 +128,18 @@ def agents(options: argparse.Namespace, folder: Path) -> Iterator[tuple[list[Age
     servers = [Agent(f"s{n}", host, folder, *flags) for n, host in enumerate(hosts, 1)]
     clients: list[Agent] = []
     try:
-        wait("the servers answer", lambda: all(server.alive() for server in servers))
+        wait("the servers answer", servers, lambda: all(server.alive() for server in servers))
         for host in hosts[1:]:
             servers[0].ask(f"/v1/agent/join?address={host}", "PUT")
-        wait("the servers are one pool", lambda: all(server.alive() == len(servers) for server in servers))
+        wait("the servers are one pool", servers, lambda: all(server.alive() == len(servers) for server in servers))
         for number in range(1, options.clients + 1):
             where = f"{options.net}.{100 + number}"
             clients.append(Agent(f"c{number}", where, folder, "--client", "--servers", ",".join(hosts)))
+        wait(
+            "the clients answer",
+            clients,
+            lambda: all(client.ask("/v1/agent/servers") is not None for client in clients),
+        )
         yield servers, clients
     finally:
         for agent in (*servers, *clients):
@@ -137,12 +147,14 @@ def agents(options: argparse.Namespace, folder: Path) -> Iterator[tuple[list[Age
             agent.process.wait()
 
 
-def wait(what: str, holds: Callable[[], bool]) -> None:
-    """Until a condition holds."""
+def wait(what: str, among: list[Agent], holds: Callable[[], bool]) -> None:
+    """Until a condition holds, while these agents run."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {PATIENCE:g} s: {what}")
+        for agent in among:
+            agent.check()
         time.sleep(0.05)
 
 

@@ -61,6 +61,9 @@ class AgentSettings:
     """Seconds."""
     client_enabled: bool = False
     client_servers: Sequence[str] = ()
+    client_node_class: str = ""
+    client_state_dir: str = ""
+    client_meta: Mapping[str, str] = field(default_factory=dict)
     tls_http: bool = False
     tls_rpc: bool = False
     ca_file: str = ""
@@ -155,10 +158,10 @@ def _client(settings: AgentSettings) -> dict[str, object]:
         "GCInodeUsageThreshold": threshold[1],
         "GCInterval": (600 if settings.dev_mode else 60) * SECOND,
         "MaxKillTimeout": "30s",
-        "Meta": {},
+        "Meta": dict(settings.client_meta),
         "NetworkInterface": "",
         "NetworkSpeed": 0,
-        "NodeClass": "",
+        "NodeClass": settings.client_node_class,
         "Options": {},
         "Reserved": {
             "CPU": 0,
@@ -169,7 +172,7 @@ def _client(settings: AgentSettings) -> dict[str, object]:
             "ReservedPorts": "",
         },
         "Servers": list(settings.client_servers) or None,
-        "StateDir": "",
+        "StateDir": settings.client_state_dir,
     }
 
 

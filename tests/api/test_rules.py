@@ -379,6 +379,9 @@ def test_the_configuration_shows_what_was_set() -> None:
             http_bind="127.0.0.1",
             http_port=80,
             server_enabled=True,
+            client_node_class="ssd",
+            client_state_dir="/var/c",
+            client_meta={"rack": "7"},
             retry_join=["a", "b"],
             retry_interval=90,
             files=["/etc/a.hcl"],
@@ -391,12 +394,13 @@ def test_the_configuration_shows_what_was_set() -> None:
             "AdvertiseAddrs": {"Serf": "10.0.0.1:82"},
             "Ports": {"HTTP": 80, "RPC": 4647},
             "Server": {"Enabled": True, "RetryJoin": ["a", "b"], "RetryInterval": "1m30s", "StartJoin": []},
-            "Client": {"Enabled": False, "Servers": None, "GCInterval": 60_000_000_000},
+            "Client": {"Enabled": False, "Servers": None, "GCInterval": 60_000_000_000, "NodeClass": "ssd"},
             "Files": ["/etc/a.hcl"],
             "Version": "9.9.9",
         },
         config,
     )
+    assert not part_mismatch({"Client": {"StateDir": "/var/c", "Meta": {"rack": "7"}}}, config)
 
 
 def test_several_errors_become_one_text() -> None:
