@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # the suite's live tests wait far more than they compute, so more workers than cores pay
 TEST_JOBS ?= 6
 
-.PHONY: demo test lint env lock clean
+.PHONY: demo test lint env lock clean docs
 
 # the stamp is written last: an install that did not end is made anew, from nothing
 env: $(VENV)/.stamp
@@ -35,6 +35,10 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests bench
+
+# make anew what is made in docs/: the reference of the HTTP API, that of the configuration
+docs: env
+	$(BIN)/python -m pytest -q tests/test_docs.py tests/api/test_reference.py -k is_made_of --rewrite
 
 # resolve the versions that requirements.lock pins, for every supported Python at once
 lock:

@@ -30,8 +30,8 @@ the code to be kept the same. To describe a new route, write next to it:
 - **Not to be written**, for it follows from the Route: `pretty`, `stale`, `wait`, `index`, `per_page`, tokens, the
   right, the role (501, 400), the method (405), foreign pages and names (403), what any request may get (408, 413,
   429, 431, 503).
-- **Examples** of parameters and bodies make the examples with curl in docs/http-api.md. They must work, in order, on
-  the first of three agents at 127.77.0.1, .2 and .3 in an encrypted nomad pool. Parameters with one are in it.
+- **Examples** of parameters and bodies make the examples with curl in docs/http-api.md, which a test runs in order on
+  an agent of both roles, moot-1, with others at 127.77.0.2 and .3 in an encrypted nomad pool.
 
 `tests/api/test_openapi.py` fails for a route without a Doc, a method that none has, a parameter that is written and
 not read or the other way round, and a right that is not the one asked for; `tests/api/test_schemathesis.py` for an

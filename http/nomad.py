@@ -97,7 +97,9 @@ SERVERS: Final = (
         "By those that answer a ping. When none does, the list stays as it is.",
         methods=WRITE,
         right=Right.AGENT_WRITE,
-        parameters=(Parameter("address", "`HOST[:PORT]`; without a port it is 4647.", list[str], required=True),),
+        parameters=(
+            Parameter("address", "`HOST[:PORT]`; without a port it is 4647.", list[str], True, "127.77.0.1"),
+        ),
         answers=(Answer(None, "At least one was taken."),),
         failures=(
             Failure(400, "missing server address"),

@@ -5,6 +5,7 @@ Unlike `/v1/moot/keys` it does not look first whether somebody would be cut off.
 
 from base64 import b64decode
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, cast
 
 import msgspec
@@ -46,20 +47,20 @@ BAD_KEY: Final = (
     Failure(500, "illegal base64 data at input byte …"),
 )
 TEXT_OF_ALL: Final = (
-    "Any method is taken. Another word than `list`, `install`, `use` and `remove` is 404 `resource not found`. Who"
-    " is alive and"
-    " says nothing is asked again, up to three times."
+    "Any method is taken. Another word than `list`, `install`, `use` and `remove` is 404 `resource not found`."
+    " Who is alive and says nothing is asked again, up to three times."
 )
 EXAMPLE: Final = {"Key": "HS5lJ+XuTlYKWaeGYyG+/A=="}
+EXAMPLE_GONE: Final = {"Key": "cGVlbGVkIG9yYW5nZXMhIQ=="}
 
 
-def _change(operation: str, summary: str, text: str) -> Doc:
+def _change(operation: str, summary: str, text: str, example: Mapping[str, str] = EXAMPLE) -> Doc:
     return Doc(
         summary,
         f"{text} {TEXT_OF_ALL}",
         methods=WRITE,
         path=f"{PREFIX}{operation}",
-        body=Body(shape=KeyringRequest, example=EXAMPLE),
+        body=Body(shape=KeyringRequest, example=example),
         answers=(Answer(KeyringAnswer, "All that are alive did it; `Keys` is empty."),),
         failures=(*BAD_KEY, *NOT_DONE),
     )
@@ -87,7 +88,8 @@ DOCS: Final = (
     _change(
         "remove",
         "Take a key from all members.",
-        "Nobody looks whether a member would be cut off; `/v1/moot/keys/remove` does.",
+        "Nobody looks whether a member would be cut off; `/v1/moot/keys/remove` does. A key that nobody has is fine.",
+        EXAMPLE_GONE,
     ),
 )
 

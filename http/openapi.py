@@ -56,7 +56,7 @@ def build_document(routes: Iterable[Route], version: str) -> Node:
     operations = [(route, doc) for route in routes for doc in route.docs]
     schemas = Schemas(_shapes(operations), [doc.body.shape for _, doc in operations if doc.body is not None])
     paths: dict[str, Node] = {}
-    for route, doc in sorted(operations, key=lambda each: each[1].path or each[0].path):
+    for route, doc in operations:
         path = doc.path or route.path
         for method in sorted(doc.methods or route.methods, key=OTHERS_METHODS.index):
             paths.setdefault(path, {})[method.lower()] = _operation(path, method, route, doc, schemas)
@@ -182,10 +182,13 @@ def _one_of(schemas: list[Node]) -> Node:
 
 def text_schema(failure: Failure) -> Node:
     """Exactly the words of an error, `…` standing for any text."""
-    if "…" not in failure.words:
-        return {"type": "string", "const": failure.words}
-    parts = (re.sub(r"[\\^$.*+?()\[\]{}|]", r"\\\g<0>", part) for part in failure.words.split("…"))
-    return {"type": "string", "pattern": "^" + r"[\s\S]*".join(parts) + "$"}
+    node: Node = {"type": "string", "title": failure.words}
+    if failure.when:
+        node["description"] = failure.when
+    if "…" in failure.words:
+        parts = (re.sub(r"[\\^$.*+?()\[\]{}|]", r"\\\g<0>", part) for part in failure.words.split("…"))
+        return {**node, "pattern": "^" + r"[\s\S]*".join(parts) + "$"}
+    return {**node, "const": failure.words}
 
 
 def _shapes(operations: Iterable[tuple[Route, Doc]]) -> Iterator[Shape]:

@@ -93,11 +93,11 @@ KEYS: Final = Doc(
 REFUSED: Final = Answer(RefusalAnswer, "Nothing was done: members that have not left could be cut off.", 409)
 
 
-def _change(summary: str, text: str, *more: Answer) -> Doc:
+def _change(summary: str, text: str, *more: Answer, key: str = "HS5lJ+XuTlYKWaeGYyG+/A==") -> Doc:
     return Doc(
         summary,
         text,
-        body=Body(shape=KeyRequest, example={"key": "HS5lJ+XuTlYKWaeGYyG+/A=="}),
+        body=Body(shape=KeyRequest, example={"key": key}),
         answers=(Answer(KeyChangeAnswer, "Who did it, who did not, who said nothing."), *more),
         failures=(
             BAD_BODY,
@@ -115,7 +115,7 @@ INSTALL: Final = _change(
     "Give all members a key.", "They take it to open what they hear, and go on sealing with the primary one."
 )
 USE: Final = _change("Make a key the primary one.", UNLESS_FORCED, REFUSED)
-REMOVE: Final = _change("Take a key from all members.", UNLESS_FORCED, REFUSED)
+REMOVE: Final = _change("Take a key from all members.", UNLESS_FORCED, REFUSED, key="cGVlbGVkIG9yYW5nZXMhIQ==")
 TAGS: Final = (
     Doc(
         "Show the agent's own tags.",
