@@ -75,13 +75,8 @@ class Agent:
         self.backend = AgentBackend(
             settings, self.pool, rpc=self._rpc_port.told, nomad=nomad, leave=self._leave_and_end
         )
-        self._rpc = rpc_service(
-            settings,
-            logs.logger,
-            self.backend,
-            identifier=identifier,
-            http_address=self.backend.told_by_http,
-        )
+        told_http = self.backend.told_by_http
+        self._rpc = rpc_service(settings, logs.logger, self.backend, identifier=identifier, http_address=told_http)
         self.backend.remote = self._rpc.remote
         nomad.client_nodes = self._rpc.client_nodes
         nomad.rpc_counters, nomad.ipc_counters = self._rpc.counters, self.pool.ipc_counters
