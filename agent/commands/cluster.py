@@ -92,7 +92,8 @@ def up(
     """Start N agents, wait until each sees all alive, then show them live until Ctrl-C, which ends them all.
 
     With --json a single object is printed when the cluster is ready. Exit code 1 when it does not become ready,
-    or when all its agents have ended; a signal before it is ready exits with 128 and its number.
+    or when all its agents have ended; a signal before it is ready exits with 128 and its number. Once it is ready,
+    Ctrl-C, SIGTERM and SIGHUP are how it is ended, so that the exit code is 0.
     """
     total = count + serf_count
     if base_port and base_port > base_port_max(total):
