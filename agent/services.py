@@ -57,15 +57,26 @@ class Services:
         await nursery.start(self.handlers.run)
 
     async def serve_rpc(
-        self, nursery: trio.Nursery, backend: RpcBackend, host: str, port: int, *, auth_key: str = ""
+        self,
+        nursery: trio.Nursery,
+        backend: RpcBackend,
+        host: str,
+        port: int,
+        *,
+        auth_key: str = "",
+        accepted: Callable[[str], None] | None = None,
     ) -> Address:
-        """Listen for clients, and serve them. Where it listens, the port resolved. Raises OSError."""
+        """Listen for clients, and serve them. Where it listens, the port resolved. Raises OSError.
+
+        `accepted` is told the address of every client, in place of the log.
+        """
         server = RpcServer(
             backend,
             self._logger("agent.ipc"),
             report=self._report_fault,
             auth_key=auth_key,
             counters=self.ipc_counters,
+            accepted=accepted,
         )
         self.rpc = await server.listen(host, port)
         await nursery.start(server.serve)

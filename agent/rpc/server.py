@@ -27,7 +27,8 @@ REPEAT_AFTER: Final = 60.0
 class RpcServer:
     """Use: `listen`, then `serve` in a nursery; cancelling that ends it.
 
-    With an `auth_key` clients have to show it first. `report` is told of bugs, with the client it served.
+    With an `auth_key` clients have to show it first. `report` is told of bugs, with the client it served. `accepted`
+    is told of every client, in place of the log.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class RpcServer:
         auth_key: str = "",
         limits: Limits | None = None,
         counters: RpcCounters | None = None,
+        accepted: Callable[[str], None] | None = None,
     ) -> None:
         self._backend = backend
         self._log = log
@@ -50,6 +52,7 @@ class RpcServer:
         self.open_count = 0
         """Connections that are being served."""
         self.counters = counters or RpcCounters()
+        self._accepted = accepted or self._note_client
 
     async def listen(self, host: str, port: int) -> Address:
         """Bind; port 0 takes any free one. Answers with where it listens. Raises OSError."""
@@ -76,7 +79,7 @@ class RpcServer:
             return
         self.open_count += 1
         self.counters.connections += 1
-        self._log.debug("accepted client", client=about)
+        self._accepted(about)
         try:
             await Session(
                 stream,
@@ -91,6 +94,9 @@ class RpcServer:
             self._faults.tell(f"RPC client {about}", error, trio.current_time())
         finally:
             self.open_count -= 1
+
+    def _note_client(self, about: str) -> None:
+        self._log.debug("accepted client", client=about)
 
     def _turn_away(self, about: str) -> None:
         """Hang up; there is nothing that a client would read before its own request."""

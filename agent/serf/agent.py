@@ -147,7 +147,14 @@ class SerfAgent:
         settings = self.settings
         host, port = await trio.to_thread.run_sync(rpc_endpoint, settings.rpc_addr)
         try:
-            return await self.services.serve_rpc(nursery, self.backend, host, port, auth_key=settings.rpc_auth)
+            return await self.services.serve_rpc(
+                nursery,
+                self.backend,
+                host,
+                port,
+                auth_key=settings.rpc_auth,
+                accepted=lambda client: self.journal.write("INFO", "agent.ipc", f"Accepted client: {client}"),
+            )
         except OSError as error:
             raise StartFailed(f"Error starting RPC listener: {listen_failure(settings.rpc_addr, error)}") from None
 

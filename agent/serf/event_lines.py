@@ -20,6 +20,7 @@ from moot.gossip.serf.events import (
     MemberEvent,
     MemberLeaving,
     QueryReceived,
+    QueueDeep,
     UserEventReceived,
 )
 from moot.gossip.serf.members import MemberStatus, SerfMember
@@ -46,6 +47,7 @@ class EventLines:
             ConflictVoted: self._voted,
             UserEventReceived: self._user_event,
             QueryReceived: self._query,
+            QueueDeep: self._queue_deep,
         }
 
     def __call__(self, event: object) -> None:
@@ -122,3 +124,10 @@ class EventLines:
 
     def _query(self, event: QueryReceived) -> None:
         self._journal.write("DEBUG", "serf", f"messageQueryType: {event.query.name}")
+
+    def _queue_deep(self, event: QueueDeep) -> None:
+        """As often as Serf says it: each time that it looks."""
+        self._journal.write("WARN", "serf", f"{event.queue.capitalize()} queue depth: {event.depth}")
+        if event.dropped:
+            limit = f"exceeds limit ({self._config.queue_depth_max}), dropping messages!"
+            self._journal.write("WARN", "serf", f"{event.queue.capitalize()} queue depth ({event.depth}) {limit}")

@@ -18,7 +18,7 @@ KEY = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8="
 LOG_LINE = re.compile(r" {4}\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(TRACE|DEBUG|INFO|WARN|ERR)\] [a-z.]+: .+")
 TOLD = re.compile(
     r"\[\w+\] (?:serf: (?:Event|Shutdown)|memberlist: (?:Suspect|Marking)"
-    r"|agent: (?:Received|[Jj]oin|Serf agent|Force|Init|req|shut)).*"
+    r"|agent: (?:Received|[Jj]oin|Serf agent|Force|Init|req|shut)|agent\.ipc: Accepted).*"
 )
 """What is compared between the two agents: the lines that programs look for."""
 
@@ -45,7 +45,7 @@ def config(running: SerfPool, **keys: object) -> str:
 def told(agent: SerfAgent) -> list[str]:
     """The comparable lines of its log, each once, without what differs by chance."""
     found = TOLD.findall(agent.log_text())
-    lines = [re.sub(r"127[.\d]+", "IP", re.sub(r"\(\d peer", "(N peer", line)) for line in found]
+    lines = [re.sub(r"127[.\d]+(:\d{5})?", "IP", re.sub(r"\(\d peer", "(N peer", line)) for line in found]
     return sorted(set(lines))
 
 
@@ -58,7 +58,12 @@ def everything_that_happens(agent: SerfAgent, running: SerfPool, serf: str) -> N
     agent.wait_for("Received event: member-join")
     b.ask("event", "deploy", "now")
     b.ask("event", "-coalesce=false", "instant")
-    b.ask("query", "-timeout=300ms", "load")
+
+    def asked() -> bool:
+        b.ask("query", "-timeout=300ms", "load")
+        return "Received event: query: load" in agent.log_text()
+
+    until("a query is heard; packets may be lost", asked, 30)
     b.ask("tags", "-set=x=y")
     agent.wait_for("Received event: member-update")
     agent.wait_for("Received event: user-event: deploy")

@@ -3,7 +3,7 @@
 import pytest
 
 from moot.gossip.record import Address
-from moot.gossip.serf.events import QueryReceived, UserEventReceived
+from moot.gossip.serf.events import QueryReceived, QueueDeep, UserEventReceived
 from moot.gossip.serf.lamport import LTIME_MAX
 from moot.gossip.serf.messages import (
     QUERY_NO_BROADCAST,
@@ -194,6 +194,22 @@ def test_a_queue_is_cut_down_when_it_grows_beyond_twice_its_limit() -> None:
     desk.only_timers(Timer.QUEUE_CHECK)
     desk.run(31)
     assert int(desk.serf.stats()["event_queue"]) == 4096
+    (told,) = desk.out.took(QueueDeep)
+    assert (told.queue, told.depth - told.dropped) == ("event", 4096)
+    assert told.dropped > 0
+
+
+def test_deep_queues_are_told_whenever_they_are_looked_at() -> None:
+    desk = SerfDesk()
+    for number in range(127):
+        desk.event(1 + number, payload=number.to_bytes(4, "big"))
+    desk.only_timers(Timer.QUEUE_CHECK)
+    desk.run(31)
+    assert desk.out.took(QueueDeep) == []
+    desk.event(200)
+    desk.only_timers(Timer.QUEUE_CHECK)
+    desk.run(31)
+    assert desk.out.took(QueueDeep) == [QueueDeep("event", 128, 0)]
 
 
 def test_a_relay_is_forwarded_unchanged_and_nowhere_else() -> None:

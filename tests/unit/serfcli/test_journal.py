@@ -21,6 +21,7 @@ from moot.gossip.serf.events import (
     MemberEvent,
     MemberLeaving,
     QueryReceived,
+    QueueDeep,
     UserEventReceived,
 )
 from moot.gossip.serf.members import MemberStatus, SerfMember
@@ -169,6 +170,7 @@ QUERY = Query(1, 7, AT, "db", (), 0, 0, 10**9, "load", b"")
         (ConflictVoted(False, 3, 1), "[WARN] serf: minority in name conflict resolution, quitting [1 / 3]"),
         (UserEventReceived(UserEvent(1, "deploy", b"")), "[DEBUG] serf: messageUserEventType: deploy"),
         (QueryReceived(QUERY, 0.0), "[DEBUG] serf: messageQueryType: load"),
+        (QueueDeep("event", 130, 0), "[WARN] serf: Event queue depth: 130"),
     ],
 )
 async def test_an_event_has_serfs_line(event: object, line: str) -> None:
