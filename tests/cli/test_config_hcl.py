@@ -1,5 +1,7 @@
 """HCL as Nomad's agents write it: what it means, and what is said about what it cannot mean."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -133,3 +135,8 @@ def test_any_text_is_a_tree_or_an_error_with_a_line_of_the_file(text: str) -> No
     else:
         assert isinstance(tree, Block)
     assert 1 <= line <= text.count("\n") + 1
+
+
+def test_the_grammar_is_loaded_for_hcl_only() -> None:
+    code = "import sys, moot.agent.config; sys.exit('lark' in sys.modules or 'hcl2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from moot.gossip.errors import KeyringError
+from moot.gossip.errors import ConfigError, KeyringError
 from moot.gossip.net.files import replace_file
 from moot.gossip.net.keyring_file import KeyringFile, load_keys, save_keys
+from moot.gossip.net.settings import NodeSettings
 from moot.gossip.wire.keyring import Keyring
 
 OLD, NEW = bytes(16), bytes(range(16))
@@ -67,3 +68,17 @@ def test_what_cannot_be_written_changes_neither_file_nor_keyring(
     monkeypatch.undo()
     assert load_keys(tmp_path / "keyring") == [OLD, NEW]
     assert os.listdir(tmp_path) == ["keyring"]
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "file/keyring"])
+def test_a_keyring_where_no_file_can_be_is_an_error_in_words(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    for keys in ((), (OLD,)):
+        with pytest.raises(ConfigError, match=f"keyring file {tmp_path}/"):
+            NodeSettings(name="a", keys=keys, keyring_file=tmp_path / name).keyring()
+
+
+def test_a_pipe_for_a_keyring_does_not_hold_up_the_start(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "keyring")
+    with pytest.raises(ConfigError, match="is no regular file"):
+        NodeSettings(name="a", keys=(OLD,), keyring_file=tmp_path / "keyring").keyring()
