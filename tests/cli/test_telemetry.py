@@ -5,11 +5,12 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli.running import RunningAgent, launched, moot, until
@@ -149,25 +150,45 @@ def test_a_receiver_that_cannot_be_is_refused_at_the_start(address: str, tmp_pat
     assert "HOST:PORT" in done.stderr
 
 
-def scraped(agent: RunningAgent) -> dict[str, str]:
-    """Names of series that the agent shows, or will when there is something to count, and their types."""
+def scraped(agent: RunningAgent) -> list[Metric]:
+    """What Prometheus gets."""
     text = agent.client.request("GET", "/v1/metrics", [("format", "prometheus")])
-    return {family.name: family.type for family in text_string_to_metric_families(text.decode())}
+    return list(text_string_to_metric_families(text.decode()))
+
+
+def shown(families: Sequence[Metric]) -> set[str]:
+    """Names of the series that there are, or will be when there is something to count."""
+    found = {"up"}
+    for family in families:
+        if family.type == "counter":
+            found.add(f"{family.name}_total")
+        elif family.type == "histogram":
+            found.update(f"{family.name}_{suffix}" for suffix in ("bucket", "sum", "count"))
+        else:
+            found.add(family.name)
+    return found
 
 
 def test_an_agent_has_every_figure_that_the_dashboard_and_the_alerts_ask_for() -> None:
-    with launched("--dev", "--node", "a", "--pool", "serf", "--ipc-addr", "127.0.0.1:0") as agent:
-        types = scraped(agent)
-    shown = {"up"}
-    for name, kind in types.items():
-        if kind == "counter":
-            shown.add(f"{name}_total")
-        elif kind == "histogram":
-            shown.update(f"{name}_{suffix}" for suffix in ("bucket", "sum", "count"))
-        else:
-            shown.add(name)
+    with launched("--dev", "--node", "a", "--ipc-addr", "127.0.0.1:0") as agent:
+        assert moot("serf", "members", f"-rpc-addr={agent.started['ipc']}").returncode == 0
+
+        def values() -> dict[tuple[str, ...], float]:
+            samples = [it for family in scraped(agent) for it in family.samples]
+            return {(it.name, *it.labels.values()): it.value for it in samples}
+
+        until(lambda: values().get(("moot_client_nodes", "ready")) == 1, "a client node, which the agent is itself")
+        found = values()
+        assert found["moot_rpc_requests_total", "Node.Register"] >= 1
+        assert found["moot_rpc_connections_total",] >= 1
+        assert found["moot_ipc_requests_total", "members-filtered"] >= 1
+        assert found["moot_ipc_connections_total",] >= 1
+        assert found["moot_members", "alive"] == 1
+        assert found["moot_log_lines_total", "info"] >= 1
+        assert found["moot_member_changes_total", "join"] == 1
+        names = shown(scraped(agent))
     for where, expression in expressions():
-        assert series_in(expression) <= shown, where
+        assert series_in(expression) <= names, where
 
 
 def test_levels_of_modules_change_on_a_reload_and_requests_are_debug(tmp_path: Path) -> None:
