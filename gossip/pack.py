@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import msgpack
 
-from moot.gossip.errors import LimitExceeded, WireError
+from moot.gossip.errors import CommandError, LimitExceeded, WireError
 
 T = TypeVar("T")
 Fields: TypeAlias = Mapping[bytes, object]
@@ -194,6 +194,15 @@ def text_of(value: object) -> str:
 def text_size(value: str) -> int:
     """How many bytes the text has on the wire."""
     return len(value) if value.isascii() else len(value.encode("utf-8", "surrogateescape"))
+
+
+def check_text(*texts: str) -> None:
+    """Raises CommandError for a text that no bytes stand for: with a surrogate that is no undecoded byte."""
+    for text in texts:
+        try:
+            text_size(text)
+        except UnicodeEncodeError:
+            raise CommandError(f"{ascii(text)[:60]} is no text: it holds a lone surrogate") from None
 
 
 def list_of(value: object, read: Callable[[object], T]) -> list[T]:

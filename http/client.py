@@ -82,7 +82,7 @@ class ApiClient:
 
     `url` is `http://HOST:PORT` or `https://…`; without a scheme http is meant, without a port 4646. IPv6
     literals stand in brackets. `timeout` is seconds for each wait on the network, `tls` is for `https://`. Raises
-    ValueError when the URL cannot be read, ConfigError when files for TLS cannot.
+    ValueError when the URL cannot be read or the token cannot be one, ConfigError when files for TLS cannot.
     """
 
     def __init__(
@@ -91,10 +91,13 @@ class ApiClient:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
             port = parts.port
+            (parts.hostname or "").encode("idna")
         except ValueError:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
             raise ValueError(f"{url!r} is no address of an agent; expected http://HOST:PORT")
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("a token is printable ASCII, such as `moot token` prints")
         self.timeout = timeout
         meets = tls or ClientTls()
         self._context = meets.context() if parts.scheme == "https" else None
@@ -275,9 +278,12 @@ class ApiClient:
         body: object = None,
     ) -> http.client.HTTPResponse:
         """The answer, its body not read yet. Raises ApiError, OSError, HTTPException."""
-        target = self._prefix + quote(path, safe="/", errors="surrogateescape")
-        if query:
-            target += "?" + urlencode(query, errors="surrogateescape")
+        try:
+            target = self._prefix + quote(path, safe="/", errors="surrogateescape")
+            if query:
+                target += "?" + urlencode(query, errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{ascii(error.object)[:60]} cannot be sent: it holds a lone surrogate") from None
         headers = {"Accept": "application/json", "User-Agent": "moot"}
         if self._token:
             headers["X-Nomad-Token"] = self._token

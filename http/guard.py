@@ -59,7 +59,8 @@ def refuse_foreign_pages(request: Request) -> None:
 
     Browsers send Origin with every request that changes something; tools do not, and pass. The page must
     come from this very server, and by an IP address or `localhost`: a host name may be a stranger's that
-    was pointed at a loopback address (DNS rebinding).
+    was pointed at a loopback address (DNS rebinding). By TLS any name will do, for there the browser has made
+    sure that our certificate is made out to it; but then the page must have come by TLS, too.
     """
     origin = request.header(b"origin")
     if request.header(b"sec-fetch-site") not in ("", "same-origin", "none"):
@@ -68,7 +69,8 @@ def refuse_foreign_pages(request: Request) -> None:
         return
     host = request.header(b"host")
     parts = _split(origin)
-    if parts is None or parts.netloc.lower() != host.lower() or not _is_local_or_literal(host):
+    proven = parts is not None and (_is_local_or_literal(host) or (request.secure and parts.scheme == "https"))
+    if parts is None or parts.netloc.lower() != host.lower() or not proven:
         raise HttpError(403, FOREIGN)
 
 

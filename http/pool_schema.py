@@ -16,6 +16,8 @@ from moot.http.exchange import HttpError
 from moot.http.pool import KeyChange, KeyHolder, KeyListing
 
 T = TypeVar("T", bound=msgspec.Struct)
+FAULT_CHARS_MAX = 200
+"""How much is told of what is wrong with a body: it may repeat a key of any length."""
 
 
 class EventRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -256,7 +258,7 @@ def read_body(body: bytes, shape: type[T]) -> T:
         found = msgspec.json.decode(body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         keys = ", ".join(field.encode_name for field in msgspec.structs.fields(shape))
-        raise HttpError(400, f"the body must be a JSON object with {keys}: {error}") from None
+        raise HttpError(400, f"the body must be a JSON object with {keys}: {str(error)[:FAULT_CHARS_MAX]}") from None
     return found
 
 

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable
 
 from moot.gossip.errors import CommandError
+from moot.gossip.pack import check_text
 from moot.gossip.record import Ticket
 from moot.gossip.serf.events import CommandDone
 from moot.gossip.serf.membership import Membership
@@ -79,7 +80,8 @@ class Announcer:
         return ticket
 
     def force_leave(self, now: float, name: str, prune: bool) -> Ticket:
-        """Say that a member left, with `prune` that it be forgotten; ends in CommandDone."""
+        """Say that a member left, with `prune` that it be forgotten; ends in CommandDone. Raises CommandError."""
+        check_text(name)
         ticket = self._swim.new_ticket()
 
         def said(at: float, timed_out: bool) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from moot.gossip.errors import CommandError
+from moot.gossip.pack import check_text
 from moot.gossip.record import Ticket, message
 from moot.gossip.serf.events import QueryAcked, QueryAnswered, QueryDone
 from moot.gossip.serf.messages import (
@@ -119,8 +120,9 @@ class Asking:
     ) -> tuple[Query, float]:
         """Ask the pool, ourselves included; `on_answer` at most once per sender for its ack and once for its answer.
 
-        Answers the query and its deadline. Raises CommandError when it is too large, or cannot be asked now.
+        Answers the query and its deadline. Raises CommandError when it is too large, or cannot be asked now, or so.
         """
+        check_text(question.name, *question.nodes, *question.tags, *question.tags.values())
         if len(self._open) >= OPEN_MAX:
             raise CommandError(TOO_MANY.format(OPEN_MAX))
         if not 0 <= question.relay_factor <= 255:

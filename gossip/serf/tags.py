@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Final
 
 from moot.gossip.config import META_MAX
-from moot.gossip.errors import ConfigError, WireError
-from moot.gossip.pack import pack, text_of, unpack
+from moot.gossip.errors import CommandError, ConfigError, WireError
+from moot.gossip.pack import check_text, pack, text_of, unpack
 
 MAGIC: Final = b"\xff"
 """First byte of encoded tags; anything else is the bare role of members before Serf protocol 3."""
@@ -17,8 +17,12 @@ NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 def encode_tags(tags: Mapping[str, str]) -> bytes:
     """Meta bytes for these tags, keys sorted so that equal tags are equal bytes.
 
-    Raises ConfigError when they do not fit into a member's meta.
+    Raises ConfigError when they do not fit into a member's meta, or are no text.
     """
+    try:
+        check_text(*tags, *tags.values())
+    except CommandError as error:
+        raise ConfigError(f"tags: {error}") from None
     meta = MAGIC + pack(dict(sorted(tags.items())))
     if len(meta) > META_MAX:
         raise ConfigError(f"Encoded length of tags exceeds limit of {META_MAX} bytes")

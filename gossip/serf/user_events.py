@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from moot.gossip.errors import CommandError
-from moot.gossip.pack import text_size
+from moot.gossip.pack import check_text, text_size
 from moot.gossip.serf.messages import EventSlot, UserEvent
 from moot.gossip.serf.ring import Ring
 
@@ -24,7 +24,8 @@ hold up everything else for half a second."""
 
 
 def check_size(event: UserEvent, limit: int, encode: Callable[[object], bytes]) -> None:
-    """Raises CommandError for an event that is too large to be sent, before or after it is encoded."""
+    """Raises CommandError for an event that is too large to be sent, before or after it is encoded, or no text."""
+    check_text(event.name)
     if text_size(event.name) + len(event.payload) > limit:
         raise CommandError(f"user event exceeds configured limit of {limit} bytes before encoding")
     if len(encode(event)) > limit:

@@ -76,6 +76,17 @@ async def test_an_error_answer_carries_status_and_body() -> None:
             await in_thread(lambda: client_of(live).request("GET", "/nope"))
 
 
+@pytest.mark.parametrize("token", ["a\ud800", "\u20ac", "a\nb"])
+def test_what_can_be_no_token_is_refused_before_it_is_sent(token: str) -> None:
+    with pytest.raises(ValueError, match="a token is printable ASCII"):
+        ApiClient("http://127.0.0.1:1", token=token)
+
+
+def test_text_that_cannot_be_sent_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'a\\ud800' cannot be sent: it holds a lone surrogate"):
+        ApiClient("http://127.0.0.1:1").force_leave("a\ud800")
+
+
 async def test_the_token_is_sent() -> None:
     seen: list[str] = []
 

@@ -75,6 +75,26 @@ def test_pages_of_other_sites_change_nothing(headers: dict[str, str], passes: bo
 
 
 @pytest.mark.parametrize(
+    ("origin", "secure", "passes"),
+    [
+        ("https://agent.example:4646", True, True),
+        ("https://agent.example:4646", False, False),
+        ("http://agent.example:4646", True, False),
+        ("https://evil.example:4646", True, False),
+        ("https://agent.example", True, False),
+    ],
+)
+def test_by_tls_the_agents_own_page_may_have_any_name(origin: str, secure: bool, passes: bool) -> None:
+    headers = [(b"host", b"agent.example:4646"), (b"origin", origin.encode()), (b"sec-fetch-site", b"same-origin")]
+    request = Request("PUT", "/", headers, secure=secure)
+    if passes:
+        refuse_foreign_pages(request)
+        return
+    with pytest.raises(HttpError, match="other sites"):
+        refuse_foreign_pages(request)
+
+
+@pytest.mark.parametrize(
     ("headers", "passes"),
     [
         ({"host": "nomad.example:4646"}, True),

@@ -286,8 +286,15 @@ async def test_without_encryption_there_are_no_keys() -> None:
     backend.operations.keys.encrypted = False
     async with serving_api(backend) as live:
         answer = await live.ask("GET", "/v1/moot/keys")
-        assert (answer.status, answer.text[:30]) == (500, "this pool is not encrypted, so")
-        assert (await put(live, "keys/install", {"key": text_of(NEW)}))[0] == 500
+        assert (answer.status, answer.text[:30]) == (400, "this pool is not encrypted, so")
+        assert (await put(live, "keys/install", {"key": text_of(NEW)}))[0] == 400
+
+
+async def test_what_is_wrong_with_a_body_is_told_in_short() -> None:
+    async with serving_api(keyed()) as live:
+        status, text = await put(live, "event", {"k" * 100_000: 1})
+        assert status == 400
+        assert len(str(text)) < 400
 
 
 # tags, coordinates, flaps

@@ -6,6 +6,7 @@ from moot.gossip.config import LAN
 from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf import MemberStatus, SerfState
+from moot.gossip.serf.asking import Question
 from moot.gossip.serf.events import CommandDone, JoinDone, MemberChange
 from moot.gossip.serf.lamport import LTIME_MAX
 from moot.gossip.serf.messages import EventSlot, JoinIntent, LeaveIntent, SerfPushPull, UserEvent
@@ -315,3 +316,25 @@ def test_a_join_reaches_each_address_given() -> None:
     wanted: list[Address] = [address(last) for last in (2, 3)]
     desk.serf.join(0.0, wanted)
     assert [stream.to for stream in desk.out.streams] == wanted
+
+
+@pytest.mark.parametrize("where", ["event", "query", "filter", "force-leave", "tag"])
+def test_text_that_no_bytes_stand_for_is_refused(where: str) -> None:
+    desk, lone = SerfDesk(), "a\ud800"
+    desk.gossip()
+    commands = {
+        "event": lambda: desk.serf.user_event(0.0, lone),
+        "query": lambda: desk.serf.query(0.0, Question(name=lone)),
+        "filter": lambda: desk.serf.query(0.0, Question(name="x", nodes=[lone])),
+        "force-leave": lambda: desk.serf.force_leave(0.0, lone),
+        "tag": lambda: desk.serf.set_tags(0.0, {"a": lone}),
+    }
+    with pytest.raises((CommandError, ConfigError), match="holds a lone surrogate"):
+        commands[where]()
+    assert desk.gossip() == []
+
+
+def test_bytes_that_are_no_text_may_be_in_names() -> None:
+    desk = SerfDesk()
+    desk.serf.user_event(0.0, "a\udcff")
+    assert [type(each) for each in desk.gossip()] == [UserEvent]
