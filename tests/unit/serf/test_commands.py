@@ -1,5 +1,7 @@
 """Join, leave, force-leave and tags, with time turned by hand (serf-protocol: sending intents)."""
 
+from collections.abc import Callable
+
 import pytest
 
 from moot.gossip.config import LAN
@@ -322,7 +324,7 @@ def test_a_join_reaches_each_address_given() -> None:
 def test_text_that_no_bytes_stand_for_is_refused(where: str) -> None:
     desk, lone = SerfDesk(), "a\ud800"
     desk.gossip()
-    commands = {
+    commands: dict[str, Callable[[], object]] = {
         "event": lambda: desk.serf.user_event(0.0, lone),
         "query": lambda: desk.serf.query(0.0, Question(name=lone)),
         "filter": lambda: desk.serf.query(0.0, Question(name="x", nodes=[lone])),
