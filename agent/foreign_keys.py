@@ -19,7 +19,8 @@ _CLIENT: Final = """
     drain_on_shutdown fingerprint gc_disk_usage_threshold gc_inode_usage_threshold gc_interval gc_max_allocs
     gc_parallel_destroys gc_volumes_on_node_gc host_network host_volume host_volume_plugin_dir host_volumes_dir
     max_dynamic_port max_kill_timeout memory_total_mb min_dynamic_port network_interface network_speed no_host_uuid
-    node_pool nomad_service_discovery numa options preferred_address_family reserved stats template users
+    node_max_allocs node_pool nomad_service_discovery numa options preferred_address_family reserved stats
+    template users
 """
 _SERVER: Final = """
     acl_token_gc_threshold authoritative_region batch_eval_gc_threshold client_introduction

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-KEY_VARIABLE = "MOOT_ENCRYPT"
-"""Environment variable with the gossip key of an agent, which others could read on the command line."""
+OURS = "MOOT_"
+"""How the variables begin that are settings of an agent (see `config_env`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,10 @@ def _pidfd(process: Process) -> Iterator[int | None]:
 def spawn(command: Sequence[str], log: Path, inherited: Sequence[int] = ()) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own (so that Ctrl-C does not reach it), its output going to `log`.
 
-    Of our open files it gets only those in `inherited`, under the same numbers, and of our environment all but the
-    gossip key: a local cluster has a key of its own, or none.
+    Of our open files it gets only those in `inherited`, under the same numbers, and of our environment all but what
+    would be settings: a local cluster has its own.
     """
-    environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
