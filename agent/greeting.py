@@ -12,8 +12,9 @@ from moot.agent.settings import HostPort, Settings
 def start_facts(settings: Settings, backend: AgentBackend, pool: PoolSide, rpc: RpcPort) -> dict[str, str]:
     """Titles and values, by title. HTTP listens already, and so does the pool if there is one."""
     gossip = settings.bind["serf"]
-    bound: dict[str, object] = {"HTTP": backend.http[0], "RPC": rpc.bound if settings.serves_rpc else "none"}
-    told: dict[str, object] = {"HTTP": backend.http_told, "RPC": rpc.told}
+    here, there = (rpc.bound, rpc.told) if settings.serves_rpc else ("none", "none")
+    bound: dict[str, object] = {"HTTP": backend.http[0], "RPC": here}
+    told: dict[str, object] = {"HTTP": backend.http_told, "RPC": there}
     if settings.is_server:
         bound["Serf"] = HostPort(host=gossip.host, port=pool.gossip_port)
         told["Serf"] = pool.gossip_address

@@ -48,9 +48,10 @@ def test_an_rpc_port_that_is_taken_ends_the_start() -> None:
         assert "RPC cannot listen on" in other.text()
 
 
-def test_the_start_block_names_all_addresses_for_people() -> None:
-    ports = ["--http-port", "0", "--rpc-port", "0", "--serf-port", "0"]
-    process = subprocess.Popen([*MOOT, "agent", "--node", "a", *ports], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("pool", "rpc"), [("nomad", "; RPC: 127.0.0.1:"), ("serf", "; RPC: none; ")])
+def test_the_start_block_names_all_addresses_for_people(pool: str, rpc: str) -> None:
+    given = ["--pool", pool, "--region", "global", "--http-port", "0", "--rpc-port", "0", "--serf-port", "0"]
+    process = subprocess.Popen([*MOOT, "agent", "--node", "a", *given], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         block: list[str] = []
@@ -60,8 +61,9 @@ def test_the_start_block_names_all_addresses_for_people() -> None:
         process.terminate()
         rest, _ = process.communicate(timeout=30)
     said = "".join(block)
-    for title in ("Advertise Addrs: HTTP: 127.0.0.1:", "Bind Addrs:", "Region (DC): global (dc1)", "Name: a.global"):
+    for title in ("Advertise Addrs: HTTP: 127.0.0.1:", "Bind Addrs:", "Region (DC): global (dc1)", "Name: a"):
         assert title in said
+    assert said.count(rpc) == 2  # where it listens, and what others are told
     assert "==> Caught signal: terminated" in rest
     assert process.returncode == 1
 
