@@ -150,7 +150,7 @@ class EventRing:
         text = text_of(payload) or ""
         self._add(kind, sender, name=name, ltime=ltime, sender=sender, payload=in_base64(payload), text=text)
 
-    def _add(self, kind: Kind, about: str, **more: Any) -> None:  # noqa: ANN401
+    def _add(self, kind: Kind, about: str, **more: Any) -> None:
         """`more` are fields of PoolEvent."""
         self.last += 1
         now = self._clock()

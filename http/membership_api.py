@@ -129,7 +129,7 @@ JOIN: Final = Doc(
 )
 FORCE_LEAVE: Final = Doc(
     "Have failed members count as left, and tell what became of each.",
-    "A member that is alive contradicts, and stays; the answer says so.",
+    "A member that is alive refutes, and stays; the answer says so.",
     parameters=(
         Parameter(
             "name",

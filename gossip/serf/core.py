@@ -100,8 +100,7 @@ class Serf:
         self.counters = counters or Counters()
         self._config = config
         self._effects = effects
-        self._guard = guard
-        self._codec = codec
+        self._guard, self._codec = guard, codec
         self._encrypted = keyring is not None
         self._contacts = contacts or Contacts()
         self.swim = swim = Swim(

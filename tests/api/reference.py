@@ -15,7 +15,7 @@ PART = re.compile(re.escape(BEGIN) + ".*" + re.escape(END), re.DOTALL)
 """What is made, between its marks."""
 METHODS = ("get", "put", "post")
 TITLES = {"nomad": "Nomad's endpoints", "moot": "Endpoints of our own"}
-COMMON_NAMES = {it.name for it in (*COMMON, PRETTY)}
+COMMON_TEXTS = {(it.name, it.text) for it in (*COMMON, PRETTY)}
 Node = Mapping[str, Any]
 
 
@@ -48,8 +48,12 @@ def _operation(path: str, methods: list[str], operation: Node) -> Iterator[str]:
     yield ""
     yield _needs(operation)
     yield ""
-    parameters = [it for it in operation.get("parameters", ()) if it["name"] not in COMMON_NAMES]
-    common = [f"`{it['name']}`" for it in operation.get("parameters", ()) if it["name"] in COMMON_NAMES]
+    parameters, common = [], []
+    for it in operation.get("parameters", ()):
+        if (it["name"], it["description"]) in COMMON_TEXTS:
+            common.append(f"`{it['name']}`")
+        else:
+            parameters.append(it)
     if parameters:
         yield from ("| parameter | |", "| --- | --- |")
         yield from (f"| `{it['name']}`{_kind(it)} | {_cell(it['description'])} |" for it in parameters)

@@ -30,7 +30,10 @@ SECRET = "s2-of-the-secret-pool.global"
 """A member whose name no page may learn."""
 PAGE = b"<!doctype html><title>any page</title><p id=here>here"
 
-READS = ("/v1/agent/members", "/v1/agent/self", "/v1/moot/agent", "/v1/regions", "/v1/moot/tags", "/ui/")
+READS = (
+    *("/v1/agent/members", "/v1/agent/self", "/v1/moot/agent", "/v1/regions", "/v1/moot/tags", "/ui/"),
+    *("/v1/moot/view", "/v1/moot/events?follow=false&after=start"),
+)
 JOIN = "/v1/agent/join?address=127.0.0.66"
 FORCE_LEAVE = f"/v1/agent/force-leave?node={SECRET}"
 LEAVE = "/v1/moot/leave"

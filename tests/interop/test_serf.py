@@ -102,7 +102,11 @@ def test_force_leave_works_from_either_side(mixed: Lab, key: str) -> None:
     ours[2].kill()
     theirs[2].kill()
     mixed.everybody_sees(view | {"m2": "failed", "s2": "failed"})
-    ours[0].force_leave("s2")
+    (result,) = ours[0].api.force_leave_each(["s2"], wait=60.0)["results"]
+    assert (result["before"], result["after"], result["done"]) == ("failed", "left", True)
+    # real serf agents are asked like ours, and answer
+    agreed = [{"name": name, "status": "left"} for name in ("m0", "m1", "s0", "s1")]
+    assert result["agreement"]["observers"] == agreed
     mixed.everybody_sees(view | {"m2": "failed", "s2": "left"})
     theirs[0].force_leave("m2")
     left = view | {"m2": "left", "s2": "left"}
