@@ -23,8 +23,8 @@ def variable(key: str) -> str:
     return PREFIX + key.removeprefix("moot.").replace(".", "_").upper()
 
 
-VARIABLES = {variable(key): key for key in KEYS} | ALIASES
-"""Key by variable."""
+VARIABLES = {variable(key): key.replace("server.server_join.", "server.", 1) for key in KEYS} | ALIASES
+"""Key by variable. Those of `server_join` say the same as those beside it, as in files."""
 SECRETS = frozenset(name for name, key in VARIABLES.items() if KEYS[key].secret)
 """Variables that no other program should inherit."""
 

@@ -87,7 +87,7 @@ def _flatten_into(flat: Flat, source: str, prefix: str, tree: Mapping[str, objec
             for block in value if isinstance(value, list) else [value]:
                 if isinstance(block, Mapping):
                     _flatten_into(flat, source, path + ".", block)
-                else:
+                elif block is not None:
                     text = f"must be a block, such as {_example(path)}"
                     flat.problems.append(Problem(text=text, source=source, line=line, key=path))
         else:

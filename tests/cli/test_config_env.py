@@ -74,6 +74,13 @@ def test_files_may_use_server_join_though_variables_and_flags_name_more_to_join(
     assert load([file], environment={"MOOT_SERVER_RETRY_JOIN": "variable"}).retry_join == ("file", "variable")
 
 
+def test_a_variable_of_server_join_says_the_same_as_the_one_beside_it() -> None:
+    assert with_variables(MOOT_SERVER_SERVER_JOIN_RETRY_JOIN="a,b").retry_join == ("a", "b")
+    assert with_variables(MOOT_CLIENT_SERVER_JOIN_RETRY_JOIN="a").client.retry_join == ("a",)
+    with pytest.raises(FlagError, match="is given as MOOT_SERVER_RETRY_JOIN too"):
+        with_variables(MOOT_SERVER_SERVER_JOIN_RETRY_JOIN="a", MOOT_SERVER_RETRY_JOIN="b")
+
+
 def test_an_empty_variable_is_the_same_as_none() -> None:
     assert with_variables(MOOT_REGION="", MOOT_PORTS_HTTP="", MOOT_ENCRYPT="").region == "global"
 

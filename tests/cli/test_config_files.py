@@ -221,3 +221,10 @@ def test_odd_expectations_and_tokens_that_nobody_has_deserve_a_word(tmp_path: Pa
     assert "an odd number of servers" in " ".join(from_texts(tmp_path, "server { bootstrap_expect = 2 }").warnings())
     assert "is 1: others take" in " ".join(from_texts(tmp_path, "server { bootstrap_expect = 1 }").warnings())
     assert "no token is known" in " ".join(from_texts(tmp_path, "acl { enabled = true }").warnings())
+
+
+def test_null_is_the_same_as_nothing(tmp_path: Path) -> None:
+    settings = from_texts(
+        tmp_path, '{"region": null, "ports": null, "server": [null, {"retry_max": 2}]}', ending="json"
+    )
+    assert (settings.region, settings.bind["http"].port, settings.retry_max) == ("global", 4646, 2)
