@@ -232,8 +232,8 @@ class Agent:
 
     async def _leave_and_end(self) -> None:
         """Raises CommandError when the pool could not be told."""
+        await self.pool.leave()  # when this fails, the agent goes on in all its roles
         await self._rpc.leave()
-        await self.pool.leave()
         self.end(0)
 
     async def _watch_lifeline(self, lifeline: int) -> None:

@@ -122,11 +122,11 @@ def command(
 
 
 def _with_flaps(client: ApiClient, members: Sequence[Member]) -> list[Member]:
-    """The members with how often each flapped; as they are when the agent is not of moot, which cannot tell."""
+    """The members with how often each flapped; as they are when the agent cannot tell: a client, or not of moot."""
     try:
         flaps = client.flaps()
     except ApiError as error:
-        if error.status == 404:
+        if error.status in (404, 501):
             return list(members)
         raise
     return [{**member, "Flaps": flaps.get(member["Name"], 0)} for member in members]

@@ -228,6 +228,7 @@ def test_commands_that_a_server_can_answer_work_at_a_client(pool: Stage) -> None
     url = f"http://{pool.place.host(11)}:{HTTP_PORT}"
     members = json.loads(moot("members", "--json", "--address", url).stdout)
     assert {member["Name"] for member in members["members"]} == {"s1.global", "s2.global", "e1.eu"}
+    assert "s1.global" in moot("members", "--detailed", "--address", url).stdout
     assert "c1 " in moot("nodes", "--address", url).stdout
     assert "known_servers = " in moot("info", "--address", url).stdout
 
