@@ -24,6 +24,8 @@ LOCK = "world.lock"
 PATIENCE = 10.0
 """Seconds that an agent which was just started may take until it can be told."""
 PAUSE = 0.05
+LOCK_PATIENCE = 60.0
+"""Seconds to wait for another command that changes the world."""
 
 
 def load(name: str) -> World:
@@ -90,13 +92,13 @@ def _tell(directory: Path, fresh: World, nodes: list[Node]) -> list[str]:
 
 
 @contextmanager
-def _locked(directory: Path, patience: float = 30.0) -> Iterator[None]:
-    """One command at a time changes the world of a cluster. Raises ConfigError after `patience` seconds."""
+def _locked(directory: Path) -> Iterator[None]:
+    """One command at a time changes the world of a cluster. Raises ConfigError when another takes too long."""
     try:
         lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(f"{directory / LOCK}: {error.strerror}") from error
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + LOCK_PATIENCE
     try:
         while True:
             try:
