@@ -69,6 +69,7 @@ class ViewApi:
         self._kept: dict[bool, Reply] = {}
         self._made_of: tuple[int, int] | None = None
         self._contacts = 0
+        self._count = 0
         self._made_at = 0.0
 
     def routes(self) -> list[Route]:
@@ -98,7 +99,7 @@ class ViewApi:
             return False
         if self._contacts == insight.contact_version:
             return True
-        return len(self._backend.members()) > SMALL and trio.current_time() - self._made_at < FRESH
+        return self._count > SMALL and trio.current_time() - self._made_at < FRESH
 
     async def _make(self) -> Reply:
         backend = self._backend
@@ -106,6 +107,7 @@ class ViewApi:
         self._made_of = (backend.members_version, insight.table_version)
         self._contacts, self._made_at = insight.contact_version, trio.current_time()
         members = sorted(backend.members(), key=attrgetter("name"))
+        self._count = len(members)
         head = ViewAnswer(
             backend.identity.gossip_name, stamp(time.time()), insight.health_score, Clocks(*insight.clocks()), []
         )

@@ -117,13 +117,13 @@ def _watch(client: ApiClient, names: Sequence[str], as_json: bool) -> None:
                 screen.update(Group(title, table, *map(Text, suspicions(answer))), refresh=True)
             else:
                 now = {row["name"]: row for row in answer["members"]}
-                for line in _changes(before, now, as_json):
+                for line in changes(before, now, as_json=as_json):
                     click.echo(line)
                 before = now
             time.sleep(1.0)
 
 
-def _changes(before: Mapping[str, Row], now: Mapping[str, Row], as_json: bool) -> Iterator[str]:
+def changes(before: Mapping[str, Row], now: Mapping[str, Row], *, as_json: bool) -> Iterator[str]:
     """A line per member of which something changed that matters."""
     for name, row in now.items():
         was = before.get(name)

@@ -26,6 +26,8 @@ TARGETS = st.sampled_from(
         *(b"/v1/agent/force-leave?node=%ff&prune=1", b"/v1/agent/self", b"/v1/agent/join?address=%00&address"),
         *(b"/v1/agent/monitor", b"/v1/agent/keyring/list", b"/v1/agent/keyring/install", b"/v1/metrics"),
         *(b"/v1/agent/schedulers/config", b"/v1/agent/host", b"/v1/agent/reload"),
+        *(b"/v1/moot/events?follow=0&after=%ff", b"/v1/moot/view", b"/v1/moot/join?address=%ff"),
+        b"/v1/moot/force-leave?name=%ff&prune&wait=1ms",
     ]
 )
 HEADERS = st.sampled_from(
@@ -51,12 +53,13 @@ BYTES = st.lists(st.one_of(REQUESTS, REQUESTS, REQUESTS, st.binary(max_size=8)),
 PLACES = (
     *("/v1/agent/members", "/v1/agent/join", "/v1/agent/force-leave", "/v1/regions", "/v1/agent/host"),
     *("/v1/agent/keyring/list", "/v1/metrics", "/v1/agent/schedulers"),
+    *("/v1/moot/join", "/v1/moot/view", "/v1/moot/force-leave"),
 )
 WORDS = st.one_of(
     st.sampled_from(
         [
             *("node", "prune", "stale", "wait", "index", "address", "pretty"),
-            *("format", "region", "server_id", "node_id", "prometheus", "leader"),
+            *("format", "region", "server_id", "node_id", "prometheus", "leader", "name", "after", "since"),
         ]
     ),
     st.text(max_size=8),

@@ -53,7 +53,11 @@ class Pool:
 
     async def start(self, settings: NodeSettings) -> Node:
         """Run a node of these settings until it is killed or the pool ends."""
-        node = Node(settings)
+        return await self.adopt(Node(settings))
+
+    async def adopt(self, node: Node) -> Node:
+        """The same with a node that somebody listens to already."""
+        settings = node.settings
         scope = self._scopes[settings.name] = trio.CancelScope()
 
         async def run(task_status: trio.TaskStatus[None]) -> None:
