@@ -12,7 +12,6 @@ import trio
 from moot.agent import config
 from moot.agent.agent import Agent
 from moot.agent.config_env import SECRETS
-from moot.agent.control import Control
 from moot.agent.go_flags import GoFlags
 from moot.agent.logs import Logs
 from moot.agent.settings import Settings
@@ -299,6 +298,8 @@ def command(
     logs = Logs(level=settings.log_level, levels=settings.log_levels, as_json=settings.log_json)
     if control is None:
         ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))
+    from moot.agent.control import Control  # only in a lab: every agent would pay for it at its start
+
     channel = Control(control, settings.name)
     settings = dataclasses.replace(settings, surroundings=channel.surroundings)
     agent = Agent(settings, logs, reread=reread, lifeline=lifeline)

@@ -145,13 +145,12 @@ def test_processes_are_killed_restarted_in_the_faults_of_the_day_and_leave(mixed
     do("leave 2,4")
     with Observer() as observer:
         gone = {"moot-2": "left", "moot-serf-4": "left"}
-        until(
-            lambda: all(
-                view is not None and gone.items() <= view.items()
-                for view in observer.views(state().running()).values()
-            ),
-            "two that left",
-        )
+
+        def left() -> bool:
+            views = observer.views(state().running()).values()
+            return all(view is not None and gone.items() <= view.items() for view in views)
+
+        until("two that left", left)
     said("chaos", "start", "2,4", "fresh")
     whole()
 
