@@ -51,7 +51,7 @@ def delivery(run: Timeline, *, within: float = 30.0) -> Verdict:
             else:
                 short += 1
     if lacking:
-        return violated(f"{count(len(lacking), 'delivery')} not as it should be", lacking, judged=judged)
+        return violated(f"events missing or repeated {count(len(lacking), 'time')}", lacking, judged=judged)
     if short or not judged:
         return unknown("the run ended before events were everywhere" if short else "no event was sent")
     return holds(f"{judged} deliveries, each once", judged=judged)

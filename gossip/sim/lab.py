@@ -167,8 +167,9 @@ class SimLab:
 
     def _wait(self, goal: Goal, within: float, words: str) -> None:
         began = self.cluster.now
-        while not is_reached(goal, self.cluster, self.deeds) and self.cluster.now - began < within:
-            self._advance(min(self.cluster.now + GOAL_LOOK, began + within))
+        deadline = began + within
+        while not is_reached(goal, self.cluster, self.deeds) and self.cluster.now < deadline:
+            self._advance(min(self.cluster.now + GOAL_LOOK, deadline))
         seconds = self.cluster.now - began
         self.history.add(Waited(self.cluster.now, words, seconds, is_reached(goal, self.cluster, self.deeds)))
 
