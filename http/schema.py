@@ -5,10 +5,12 @@ escapes); each such byte is sent as U+FFFD, as Go does.
 """
 
 import re
+from typing import Annotated
 
 import msgspec
 
 from moot.gossip.serf.members import SerfMember
+from moot.http.self_config import config_schema
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -59,9 +61,11 @@ class MembersAnswer(msgspec.Struct):
 class SelfAnswer(msgspec.Struct):
     """/v1/agent/self."""
 
-    config: dict[str, object]
+    config: Annotated[dict[str, object], msgspec.Meta(extra_json_schema=config_schema())]
+    """The effective configuration; secrets never show."""
     member: MemberAnswer
     stats: dict[str, dict[str, str]]
+    """Blocks by name, in them everything as text."""
 
 
 class JoinAnswer(msgspec.Struct):

@@ -7,7 +7,7 @@ here: the gossip key has no field.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MICROSECOND = 1_000
 MILLISECOND = 1_000_000
@@ -247,3 +247,26 @@ def _vault() -> dict[str, object]:
         "TaskTokenTTL": "",
         "Token": "",
     }
+
+
+def config_schema() -> dict[str, object]:
+    """The JSON schema of `config`: every key, and the types of values that it is given."""
+    bare = AgentSettings(http_advertise="", rpc_advertise="", serf_advertise="", server_enabled=True, version="")
+    full = replace(bare, files=("a",), client_servers=("a",), start_join=("a",), retry_join=("a",))
+    return _schema_of([build_config(bare), build_config(full)])
+
+
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null", list: "array"}
+
+
+def _schema_of(values: Sequence[object]) -> dict[str, object]:
+    """What values of one key have in common. An empty object is one whose keys the operator chooses."""
+    blocks = [value for value in values if isinstance(value, dict)]
+    if blocks and not blocks[0]:
+        return {"type": "object", "additionalProperties": {"type": "string"}}
+    if blocks:
+        keys = {key: _schema_of([block[key] for block in blocks]) for key in blocks[0]}
+        return {"type": "object", "properties": keys, "required": list(keys)}
+    names = sorted({_TYPES[type(value)] for value in values})
+    schema: dict[str, object] = {"type": names if len(names) > 1 else names[0]}
+    return {**schema, "items": {"type": "string"}} if "array" in names else schema

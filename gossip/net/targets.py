@@ -68,7 +68,7 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise ResolveError(f'port "{text}" is not a number')
     if len(text) > 5 or not 0 < int(text) < 65_536:
-        raise ResolveError(f'parsing "{text}": value out of range')
+        raise ResolveError(f'strconv.ParseUint: parsing "{text}": value out of range')
     return int(text)
 
 

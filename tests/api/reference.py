@@ -115,11 +115,17 @@ def _shape(name: str, schema: Node) -> Iterator[str]:
     if "description" in schema:
         yield from (schema["description"], "")
     yield from ("| key | type | |", "| --- | --- | --- |")
-    required = schema.get("required", ())
-    for key, field in schema["properties"].items():
-        mark = "" if key in required else "?"
-        yield f"| `{key}`{mark} | {_type(field)} | {_cell(field.get('description', ''))} |"
+    yield from _keys(schema)
     yield ""
+
+
+def _keys(schema: Node, before: str = "") -> Iterator[str]:
+    """Rows for the keys of an object, and for those of the objects in it."""
+    for key, field in schema["properties"].items():
+        mark = "" if key in schema.get("required", ()) else "?"
+        yield f"| `{before}{key}`{mark} | {_type(field)} | {_cell(field.get('description', ''))} |"
+        if "properties" in field:
+            yield from _keys(field, f"{before}{key}.")
 
 
 def _type(schema: Node) -> str:
@@ -135,10 +141,12 @@ def _type(schema: Node) -> str:
         case "array":
             return f"list of {_type(schema.get('items', {}))}"
         case "object":
-            values = schema.get("additionalProperties")
+            values = None if "properties" in schema else schema.get("additionalProperties")
             return f"object of {_type(values)}" if isinstance(values, dict) else "object"
         case str(word):
             return word
+        case list(words):
+            return " or ".join(words)
     return "anything"
 
 

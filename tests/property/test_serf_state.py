@@ -35,7 +35,7 @@ def test_the_event_ring_is_read_back_as_it_was_sent(heard: list[tuple[int, int, 
         for number in range(count):
             held.take(UserEvent(ltime, f"{name}{number}", bytes(size)))
     slots = [(slot.ltime, list(slot.events)) for slot in held.slots()]
-    message = PushPull(False, [], SerfPushPull(1, {"me": 1}, [], held.clock.time, held.slots(), 1))
+    message = PushPull(False, [], SerfPushPull(1, {"me": 1}, [], held.ring.clock.time, held.slots(), 1))
     reader = StreamReader(WIRE, None, expect_label=True)
     found = reader.feed(frame(message, WIRE, None, dialer=True))
     assert reader.errors == []
