@@ -51,7 +51,7 @@ class Agent:
         if self.process.poll() is not None:
             raise SystemExit(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()[-2000:]}")
 
-    def ask(self, path: str, method: str = "GET") -> Any:  # noqa: ANN401
+    def ask(self, path: str, method: str = "GET") -> Any:  # noqa: ANN401 - JSON of any shape
         """The JSON answer; None while nobody answers so."""
         try:
             self._link.request(method, path)

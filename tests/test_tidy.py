@@ -176,6 +176,17 @@ def test_errors_are_not_swallowed() -> None:
     assert wrong == []
 
 
+def test_who_silences_a_tool_or_catches_everything_says_why() -> None:
+    silent = re.compile(r"#\s*(noqa(:[\w, ]+)?|type: ignore(\[[\w, -]+\])?)$|except (Base)?Exception( as \w+)?:$")
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number} gives no reason"
+        for path in PYTHON
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if silent.search(line)
+    ]
+    assert wrong == []
+
+
 def test_nothing_is_left_for_later() -> None:
     words = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     assert [str(path) for path in PYTHON if words.search(path.read_text())] == []

@@ -211,7 +211,7 @@ class FaultyTransport(Transport):
         faulty = FaultyStream(stream, lab, target, dialled=True)
         try:
             await cross_stream(lab, target, lab.me, 0)
-        except BaseException:
+        except BaseException:  # cancelled, too: nothing is left open
             faulty.socket.close()
             raise
         return faulty

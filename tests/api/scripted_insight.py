@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
@@ -64,6 +65,6 @@ class ScriptedInsight:
     def advice(self, cause: str) -> str:
         return "start them first" if "refused" in cause else ""
 
-    def happen(self, kind: Kind, name: str = "s2.global", **more: str) -> None:
+    def happen(self, kind: Kind, name: str = "s2.global", **more: Any) -> None:
         """Something happened to a member."""
-        self.events.member(kind, MemberFacts(name, "127.0.0.2:4648", "alive", 1), **more)  # type: ignore[arg-type]
+        self.events.member(kind, MemberFacts(name, "127.0.0.2:4648", "alive", 1), **more)

@@ -265,7 +265,7 @@ async def test_few_names_are_asked_for_at_a_time() -> None:
     insight.rounds = [{"s1.global": "left", "s2.global": "left"}]
     names = [f"f{number}" for number in range(20)]
     backend.table += [made(name, "127.0.0.9", status=MemberStatus.FAILED) for name in names]
-    insight.opinions = opinions  # type: ignore[method-assign, assignment]
+    insight.opinions = opinions  # type: ignore[method-assign, assignment]  # to look on
     async with serving_api(backend) as live:
         results = await leave(live, "wait=20s&" + "&".join(f"name={name}" for name in names))
     assert all(it["done"] for it in results)

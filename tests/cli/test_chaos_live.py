@@ -200,9 +200,14 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.mark.usefixtures("own_runtime_dir")
-def test_what_is_added_or_restarted_or_stopped_does_not_survive_a_killed_supervisor(own_runtime_dir: Path) -> None:
+def test_what_is_added_or_restarted_or_stopped_does_not_survive_a_killed_supervisor(
+    serf_binary: str, own_runtime_dir: Path
+) -> None:
     supervisor = subprocess.Popen(
-        [*MOOT, "cluster", "up", "2", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [*MOOT, "cluster", "up", "1", "--with-serf", "1", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert supervisor.stdout is not None
     assert json.loads(supervisor.stdout.readline())["ready_seconds"] > 0
@@ -210,6 +215,8 @@ def test_what_is_added_or_restarted_or_stopped_does_not_survive_a_killed_supervi
     said("cluster", "restart", "2")
     assert len(state().running()) == 3
     pids = [node.process.pid for node in state().nodes]
+    pids += children_of(pids[1])
+    assert len(pids) == 4
     said("chaos", "stop", "1")
     os.kill(supervisor.pid, signal.SIGKILL)
     supervisor.communicate()

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,18 +106,16 @@ def test_every_receiver_gets_figures_and_others_after_a_reload(tmp_path: Path) -
                 until(lambda: one.statuses().get("b.global") == "alive", "a pool of two")
                 assert two.client.members()
                 gauge, host = "nomad.a.serf.members.alive:2|g", "nomad.a.client.host.memory.total:"
+                kinds = (
+                    gauge,
+                    host,
+                    "nomad.serf.member.join:",
+                    "nomad.memberlist.probe:",
+                    "nomad.http.request./v1/agent/members:",
+                    "nomad.memberlist.msg.sent.ping:",
+                )
                 for each in (statsd, statsite):
-                    until(
-                        lambda each=each: each.got(  # type: ignore[misc]
-                            gauge,
-                            host,
-                            "nomad.serf.member.join:",
-                            "nomad.memberlist.probe:",
-                            "nomad.http.request./v1/agent/members:",
-                            "nomad.memberlist.msg.sent.ping:",
-                        ),
-                        "all kinds of figures",
-                    )
+                    until(partial(each.got, *kinds), "all kinds of figures")
                 until(lambda: datadog.got("nomad.serf.members:2|g|#status:alive"), "tags")
                 assert max(statsd.longest, datadog.longest) <= 1400
                 moved = Receiver(socket.SOCK_DGRAM)

@@ -196,7 +196,8 @@ async def test_what_a_member_sees_and_does_is_told_as_it_happens(folder: Path) -
         assert await channel.beside(run, pool["a"]) == 3
     views = [(record.subject, record.before, record.status) for record in found if isinstance(record, Seen)]
     assert views[:2] == [("a", "none", "alive"), ("b", "none", "alive")]
-    assert (found[-1].name, found[-1].payload) == ("deploy", "42")  # type: ignore[union-attr]
+    last: Any = found[-1]
+    assert (last.name, last.payload) == ("deploy", "42")
     assert not (folder / "a.sock").exists()
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -25,11 +26,11 @@ HOST = "127.41.2.1"
 class Member:
     """A member of the lab that keeps the packets it gets, and echoes streams."""
 
-    def __init__(self, name: str, **options: object) -> None:
+    def __init__(self, name: str, **options: Any) -> None:
         self.name = name
         self.counters = Counters()
         self.transport = FaultyTransport.bind(HOST, 0, self.counters)
-        self.transport.surroundings = Surroundings(name, seed=1, **options)  # type: ignore[arg-type]
+        self.transport.surroundings = Surroundings(name, seed=1, **options)
         self.got: list[tuple[bytes, Address]] = []
 
     @property
@@ -74,10 +75,10 @@ async def lab(
         member.transport.close()
 
 
-def conditions(**fault: object) -> Conditions:
+def conditions(**fault: Any) -> Conditions:
     """A single fault."""
     found = Conditions()
-    found.put("it", Fault(**fault))  # type: ignore[arg-type]
+    found.put("it", Fault(**fault))
     return found
 
 
@@ -233,7 +234,7 @@ async def test_what_came_together_is_late_together(autojump_clock: trio.testing.
     surroundings = Surroundings("one")
     surroundings.become(conditions(delay=1.0), {}, frozenset())
     near, far = trio.testing.memory_stream_pair()
-    stream = FaultyStream(near, surroundings, "two", dialled=True)  # type: ignore[arg-type]
+    stream = FaultyStream(near, surroundings, "two", dialled=True)  # type: ignore[arg-type]  # no socket
     await far.send_all(bytes(10 * 65_536))
     began = trio.current_time()
     got = [len(await stream.receive_some(65_536)) for _ in range(10)]

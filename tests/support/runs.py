@@ -1,6 +1,7 @@
 """Histories written by hand, for tests of checkers."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from moot.gossip.sim.checkers import Bound, check
 from moot.gossip.sim.history import Command, Ended, FaultBegan, FaultEnded, History, Life, Record, Seen
@@ -16,10 +17,10 @@ def pool(names: Sequence[str] = NAMES) -> list[Record]:
     return records
 
 
-def saw(at: float, observer: str, subject: str, status: str, before: str = "alive", **more: object) -> Seen:
+def saw(at: float, observer: str, subject: str, status: str, before: str = "alive", **more: Any) -> Seen:
     """A view changed."""
-    given = {"incarnation": 1, "ltime": 1, "address": f"{subject}:1", **more}
-    return Seen(at, observer, subject, before, status, **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"incarnation": 1, "ltime": 1, "address": f"{subject}:1", **more}
+    return Seen(at, observer, subject, before, status, **given)
 
 
 def fault(began: float, ended: float, words: str) -> list[Record]:
