@@ -114,15 +114,14 @@ def _close(route: socket.socket) -> None:
 
 
 async def relay(transport: FaultyTransport, to: Address, control: Control, lifeline: int | None) -> None:
-    """Relay until the lifeline ends; then end the agent, which is our parent."""
+    """Relay until the lifeline ends; for ever when it lets the agent go on alone, or there is none."""
     async with trio.open_nursery() as nursery:
         await nursery.start(Relay(transport, to).run)
         nursery.start_soon(control.serve)
         if lifeline is not None:
             await trio.lowlevel.wait_readable(lifeline)
             if not os.read(lifeline, 1):
-                os.kill(os.getppid(), signal.SIGKILL)
-            os.close(lifeline)
+                nursery.cancel_scope.cancel()
 
 
 def _address(_ctx: click.Context, _param: click.Parameter, value: str) -> Address:
@@ -148,12 +147,18 @@ def main(name: str, listen: Address, to: Address, path: Path, lifeline: int | No
     except GossipError as error:
         raise click.ClickException(str(error)) from None
     transport.surroundings = control.surroundings
-    agent = os.getpid()
+    agent = os.pidfd_open(os.getpid())
+    started = os.getpid()
     if os.fork():
         _become(command)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == agent:  # else it has ended already
-        trio.run(relay, transport, to, control, lifeline)
+    try:
+        if os.getppid() == started:  # else it has ended already
+            trio.run(relay, transport, to, control, lifeline)
+    finally:
+        # without us it would be deaf, and nobody's
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(agent, signal.SIGKILL)
 
 
 def _become(command: tuple[str, ...]) -> NoReturn:

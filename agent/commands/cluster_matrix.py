@@ -131,7 +131,7 @@ def _rich(state: ClusterState, views: Mapping[str, View | None]) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    colours = {SYMBOLS[status]: colour for status, colour in COLOURS.items()}
+    colours = {symbol: COLOURS[status] for status, symbol in SYMBOLS.items()}
     shown = []
     rows = len(state.nodes)
     for index, line in enumerate(lines(state, views)):

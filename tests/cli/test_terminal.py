@@ -94,6 +94,14 @@ def test_ctrl_c_on_a_live_cluster_ends_all_agents_cleanly(tmp_path: Path) -> Non
         pids = [int(pid) for pid in re.findall(r"http://\S+ +(\d+)", terminal.screen)]
         assert len(set(pids)) == 2
         assert all(map(running, pids))
+        moot("chaos", "slow", "1", "1ms", "--name", "t", XDG_RUNTIME_DIR=str(tmp_path))
+        terminal.read_until("faults: slow t-1 1ms")
+        with on_terminal("cluster", "views", "--watch", "--name", "t", XDG_RUNTIME_DIR=str(tmp_path)) as watched:
+            watched.read_until("all 2 that answer see the same")
+            watched.read_until(GREEN + "+")
+            watched.press(b"\x03")
+            assert watched.finish() == 130
+            assert "Traceback" not in watched.screen
         terminal.press(b"\x03")
         assert terminal.finish() == 0
         assert "ending 2 agents" in terminal.screen
