@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from moot.gossip import selectors
 from moot.gossip.amounts import rate, rate_text, seconds, seconds_text, share, share_text
 from moot.gossip.errors import ConfigError
 from moot.gossip.faults import TRUE_CLOCK, Clock, Fault, Transport
+from moot.gossip.selectors import check
 
 TRANSPORTS: Final[dict[str, Transport]] = {"udp": "packet", "tcp": "stream"}
 PROCESS_VERBS = ("kill", "stop", "cont", "leave", "start", "restart", "move", "twin")
@@ -314,7 +314,7 @@ def scope_of(words: list[str]) -> Scope:
 
 
 def _end(selector: str) -> str | None:
-    return None if selector == "all" else selectors.check(selector)
+    return None if selector == "all" else check(selector)
 
 
 def _signed(amount: float, text: Callable[[float], str]) -> str:
@@ -333,7 +333,7 @@ def _exactly(words: list[str], most: int, form: str, least: int | None = None) -
 def _without_by(words: list[str]) -> tuple[list[str], str]:
     """The words before a last `by NAME`, and the name."""
     if len(words) >= 2 and words[-2] == "by":
-        return words[:-2], selectors.check(words[-1])
+        return words[:-2], check(words[-1])
     return words, ""
 
 
@@ -371,18 +371,18 @@ def _read_cut(verb: str, words: list[str]) -> Action:
 def _read_partition(verb: str, words: list[str]) -> Action:
     if not words:
         raise ConfigError("write it as: partition a,b [c,d]; members that are not named form one more group")
-    return Partition(tuple(selectors.check(word) for word in words))
+    return Partition(tuple(check(word) for word in words))
 
 
 def _read_slow(verb: str, words: list[str]) -> Action:
     _exactly(words, 2, "slow NAME 300ms, or off")
-    return Slow(selectors.check(words[0]), 0.0 if words[1] == "off" else seconds(words[1]))
+    return Slow(check(words[0]), 0.0 if words[1] == "off" else seconds(words[1]))
 
 
 def _read_clock(verb: str, words: list[str]) -> Action:
     form = "clock NAME [+5s] [drift 1%], or right"
     _exactly(words, 4, form, 2)
-    members, rest = selectors.check(words[0]), words[1:]
+    members, rest = check(words[0]), words[1:]
     if rest == ["right"]:
         return SetClock(members, TRUE_CLOCK)
     drift = offset = 0.0
@@ -403,7 +403,7 @@ def _read_switch(verb: str, words: list[str]) -> Action:
     _exactly(words, 2, f"{verb} NAME, or {verb} NAME off", 1)
     if words[1:] not in ([], ["off"]):
         raise ConfigError(f"write it as: {verb} NAME, or {verb} NAME off")
-    members, on = selectors.check(words[0]), not words[1:]
+    members, on = check(words[0]), not words[1:]
     return DiskFull(members, on) if verb == "disk-full" else Flood(members, on)
 
 
@@ -431,22 +431,22 @@ def _read_process(verb: str, words: list[str]) -> Action:
         rest.pop()
     via = ""
     if len(rest) == 3 and rest[1] == "via" and verb in STARTING_VERBS:
-        via = selectors.check(rest.pop())
+        via = check(rest.pop())
         rest.pop()
     more = " [via NAME] [fresh]" if verb in STARTING_VERBS else ""
     _exactly(rest, 1, f"{verb} NAME{more}")
-    return Process(verb, selectors.check(rest[0]), via, fresh)
+    return Process(verb, check(rest[0]), via, fresh)
 
 
 def _read_join(verb: str, words: list[str]) -> Action:
     _exactly(words, 2, "join NAME NAME")
-    return Join(selectors.check(words[0]), selectors.check(words[1]))
+    return Join(check(words[0]), check(words[1]))
 
 
 def _read_force_leave(verb: str, words: list[str]) -> Action:
     rest, by = _without_by(words)
     _exactly(rest, 1, f"{verb} NAME [by NAME]")
-    return ForceLeave(selectors.check(rest[0]), verb == "prune", by)
+    return ForceLeave(check(rest[0]), verb == "prune", by)
 
 
 def _read_event(verb: str, words: list[str]) -> Action:

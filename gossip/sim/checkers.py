@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from moot.gossip import amounts
+from moot.gossip.amounts import seconds, share
 from moot.gossip.errors import ConfigError
 from moot.gossip.sim import checkers_failure, checkers_service, checkers_views
 from moot.gossip.sim.history import History
@@ -53,7 +53,7 @@ def _bound(key: str, value: object, switch: bool) -> Bound:
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
-        value = amounts.share(value) if value.endswith("%") else amounts.seconds(value)
+        value = share(value) if value.endswith("%") else seconds(value)
     if not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise ConfigError(f"{key} must be a number or a duration, finite and not negative")
     return float(value)

@@ -10,7 +10,7 @@ from moot.gossip.sim.verdicts import Evidence, Verdict, count, holds, took, unkn
 
 
 @dataclass(frozen=True, slots=True)
-class _Noticed:
+class Noticed:
     """How long after a crash an observer that knew the member saw that it was gone; None when it did not."""
 
     crash: Up
@@ -22,7 +22,7 @@ class _Noticed:
     """Whether that was all the time that it had."""
 
 
-def _watchers(run: Timeline, crash: Up, window: float) -> Iterator[_Noticed]:
+def watchers(run: Timeline, crash: Up, window: float) -> Iterator[Noticed]:
     """Each observer that held the crashed one for there, and was up and reachable until it saw or time was over."""
     began = crash.span.ended
     back = run.next_start(crash.member, began)
@@ -38,7 +38,7 @@ def _watchers(run: Timeline, crash: Up, window: float) -> Iterator[_Noticed]:
         if not run.runs(observer, began, ends) or run.lonely(observer, began, ends):
             continue
         latency = seen.at - began if seen is not None and seen.at <= until else None
-        yield _Noticed(crash, observer, latency, ends - began, ends >= began + window)
+        yield Noticed(crash, observer, latency, ends - began, ends >= began + window)
 
 
 def completeness(run: Timeline, *, within: float = 30.0) -> Verdict:
@@ -46,7 +46,7 @@ def completeness(run: Timeline, *, within: float = 30.0) -> Verdict:
     missed = []
     judged = short = 0
     for crash in run.crashes():
-        for noticed in _watchers(run, crash, within):
+        for noticed in watchers(run, crash, within):
             if noticed.latency is not None:
                 judged += 1
             elif noticed.enough:
@@ -83,7 +83,7 @@ def detection(
     late = []
     short = judged = 0
     for crash in run.crashes():
-        noticed = list(_watchers(run, crash, window))
+        noticed = list(watchers(run, crash, window))
         if any(each.latency is None and not each.enough for each in noticed):
             short += 1
             continue
@@ -118,7 +118,7 @@ def dissemination(run: Timeline, *, within: float = 10.0) -> Verdict:
     for gone in (up for up in run.all_lives() if up.how):
         began = min(gone.span.ended, gone.leaving_at)
         news = Up(gone.agent, gone.member, Span(gone.span.began, began), gone.how)
-        watching = list(_watchers(run, news, inf))
+        watching = list(watchers(run, news, inf))
         times = {each.observer: began + each.latency for each in watching if each.latency is not None}
         if not times:
             continue

@@ -1,5 +1,6 @@
 """Checkers of views: do they agree, and do those stay gone who are gone?"""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from math import inf
 
@@ -14,16 +15,11 @@ def convergence(run: Timeline, *, within: float = 60.0, listed: bool = False) ->
 
     With `listed` they must also agree about those who are gone.
     """
-    since = run.first_deed()
-    marks = [at for at in run.disturbances() if at >= since]
     late = []
     settled: list[float] = []
     short = 0
-    for at, after in pairwise([*marks, inf]):
-        if run.broken(at) or min(after, run.end) <= at:
-            continue
-        until = min(after, run.end)
-        agreed_at, agreement = _settling(run, at, until, listed)
+    for at, until in quiet_times(run):
+        agreed_at, agreement = settling(run, at, until, listed)
         if agreed_at is not None and agreed_at - at <= within:
             settled.append(agreed_at - at)
         elif until - at >= within:
@@ -40,11 +36,21 @@ def convergence(run: Timeline, *, within: float = 60.0, listed: bool = False) ->
     if late:
         return violated(f"views did not agree within {took(within)}", late, slowest=slowest)
     if not settled:
-        return unknown("there was no quiet time to agree in" if short or marks else "nothing was ever broken")
+        return unknown("there was no quiet time to agree in" if run.first_deed() < inf else "nothing was ever broken")
     return holds(f"views agreed within {took(slowest)} of the last trouble", slowest=slowest, times=len(settled))
 
 
-def _settling(run: Timeline, at: float, until: float, listed: bool) -> tuple[float | None, Agreement]:
+def quiet_times(run: Timeline) -> Iterator[tuple[float, float]]:
+    """From when to when nothing was wrong, after the pool was first disturbed, nor was anything done to it."""
+    since = run.first_deed()
+    marks = [at for at in run.disturbances() if at >= since]
+    for at, after in pairwise([*marks, inf]):
+        until = min(after, run.end)
+        if until > at and not run.broken(at):
+            yield at, until
+
+
+def settling(run: Timeline, at: float, until: float, listed: bool) -> tuple[float | None, Agreement]:
     """When views came to agree for the rest of some time, None when they do not at its end."""
     agreement = Agreement(run, at, listed=listed)
     agreed_at = at if agreement.reached else None

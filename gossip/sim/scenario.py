@@ -29,10 +29,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypeAlias
 
-from moot.gossip import selectors
 from moot.gossip.actions import Action
 from moot.gossip.config import PROFILES, SerfConfig, SwimConfig
 from moot.gossip.errors import ConfigError
+from moot.gossip.selectors import check, select
 from moot.gossip.sim.checkers import CHECKERS, Bound
 
 SIZE_MAX = 10_000
@@ -75,7 +75,7 @@ class ClusterSpec:
             raise ConfigError("labels must be as many as islands")
         names = self.names
         for island in self.islands:
-            selectors.select(island, names)
+            select(island, names)
 
     @property
     def names(self) -> list[str]:
@@ -204,5 +204,5 @@ def parse_goal(text: str) -> Goal:
         case ["groups", number] if number.isdecimal() and 0 < int(number) <= SIZE_MAX:
             return Goal("groups", number=int(number))
         case [members, ("alive" | "failed" | "left" | "gone") as what]:
-            return Goal(what, selectors.check(members))
+            return Goal(what, check(members))
     raise ConfigError(f"{text!r} is no goal; write agreed, NAME alive|failed|left|gone, or groups N")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
-from moot.gossip import amounts
 from moot.gossip.actions import parse
+from moot.gossip.amounts import SECONDS_MAX, seconds
 from moot.gossip.config import SerfConfig, SwimConfig
 from moot.gossip.errors import ConfigError
 from moot.gossip.sim.checkers import CHECKERS, Bound, Checker
@@ -278,10 +278,10 @@ def _truth(path: Path, value: object) -> bool:
 def _seconds(path: Path, value: object) -> float:
     if isinstance(value, str):
         try:
-            return amounts.seconds(value)
+            return seconds(value)
         except ConfigError as error:
             raise _Wrong(path, str(error)) from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= amounts.SECONDS_MAX:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= SECONDS_MAX:
         raise _Wrong(path, "must be a duration such as 5s, or a number of seconds")
     return float(value)
 

@@ -9,7 +9,7 @@ from moot.gossip.swim.events import ProbeFailed, SyncFailed
 
 
 def pool(n: int = 5, seed: int = 1, **more: object) -> SimCluster:
-    cluster = SimCluster(n, seed=seed, **more)  # type: ignore[arg-type]
+    cluster = SimCluster(n, seed=seed, **more)  # type: ignore[arg-type]  # any of its keywords
     cluster.boot_converged()
     cluster.run_for(5.0)
     return cluster
