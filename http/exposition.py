@@ -32,7 +32,7 @@ STATUSES: Final = tuple(status.value for status in MemberStatus if status is not
 """Those that members have: each has a series from the start, so that its first member is a rise."""
 
 # the time at which each series began doubles the number of series, and nobody asks for it
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types
 
 
 class Exposition:
@@ -67,7 +67,7 @@ class Exposition:
 
     def openmetrics(self) -> bytes:
         """The same in the text format of OpenMetrics 1.0."""
-        text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]  # the library has no types for it
+        text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]  # has no types
         return text
 
 

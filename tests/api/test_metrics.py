@@ -192,7 +192,7 @@ async def test_openmetrics_is_for_who_asks_and_says_the_same() -> None:
         given = await live.ask("GET", path, [("Accept-Encoding", "identity"), ("Accept", ACCEPTED)])
     assert given.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     assert given.text.endswith("# EOF\n")
-    families = {family.name: family for family in openmetrics_families(given.text)}  # type: ignore[no-untyped-call]  # the library has no types for it
+    families = {family.name: family for family in openmetrics_families(given.text)}  # type: ignore[no-untyped-call]  # has no types
     assert families["moot_gossip_received_bytes"].unit == "bytes"
     assert families["moot_gossip_probe_rtt_seconds"].unit == "seconds"
     assert families["moot_build"].type == "info"
