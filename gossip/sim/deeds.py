@@ -23,11 +23,10 @@ from moot.gossip.serf.events import CommandDone, JoinDone, KeysDone
 from moot.gossip.sim import flood
 from moot.gossip.sim.cluster import SimCluster
 from moot.gossip.sim.history import Command, EventSent
+from moot.gossip.sim.player import SEEDS_MAX, doer, target
 from moot.gossip.sim.recorder import Recorder
 from moot.gossip.sim.scenario import ClusterSpec
 
-VIA_MAX = 3
-"""Who starts is told of so many members at most, unless it is said whom it is to join."""
 RETRY_JOIN = 5.0
 """A member that nobody let in tries again after so many seconds, as agents do."""
 TWIN = "~"
@@ -114,10 +113,10 @@ class Deeds:
                     self._pend(str(action), name, self._cluster.join(self._running(name), others))
             case ForceLeave(member, prune, by):
                 agent = self._by(by)
-                target = self._name(member)
-                words = str(ForceLeave(target, prune, agent))
+                gone = target(member, self.agents)
+                words = str(ForceLeave(gone, prune, agent))
                 serf, now = self._cluster.serf(agent), self._cluster.hosts[agent].now
-                self._pend(words, agent, serf.force_leave(now, target, prune))
+                self._pend(words, agent, serf.force_leave(now, gone, prune))
             case SendEvent(name, payload, by):
                 agent = self._by(by)
                 self._recorder.history.add(EventSent(self._cluster.now, agent, name, payload))
@@ -198,7 +197,7 @@ class Deeds:
         has_snapshot = name in self._cluster.disks and bool(self._cluster.disks[name].content)
         others = [other for other in self._cluster.names if other in self._cluster.hosts and other != name]
         same = [other for other in others if self._labels.get(other) == self._labels.get(name)]
-        targets = select(via, self.agents) if via else ([] if has_snapshot else same[:VIA_MAX])
+        targets = select(via, self.agents) if via else ([] if has_snapshot else same[:SEEDS_MAX])
         self._start(name, [target for target in targets if target != name])
 
     def _twin(self, name: str, via: str) -> None:
@@ -289,19 +288,4 @@ class Deeds:
         return name
 
     def _by(self, by: str) -> str:
-        """Who is to do it: the first that is meant, or the first that can."""
-        wanted = select(by, self.agents) if by else self.agents
-        for name in wanted:
-            if name in self._cluster.hosts and name not in self._stopped:
-                return name
-        raise CommandError("nobody is there to do it")
-
-    def _name(self, member: str) -> str:
-        """A selector of one member, or a name that nobody bears."""
-        try:
-            found = select(member, self.agents)
-        except ConfigError:
-            return member
-        if len(found) != 1:
-            raise ConfigError(f"{member} must mean one member")
-        return found[0]
+        return doer(by, self.agents, lambda name: name in self._cluster.hosts and name not in self._stopped)
