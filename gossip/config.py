@@ -106,8 +106,11 @@ class SerfConfig:
     tombstone_timeout: float = 24 * 3600.0
     """A member that left is forgotten after this long."""
     recent_intent_timeout: float = 300.0
-    prune_memory: float = 120.0
-    """A pruned member is not taken back from push/pulls for this long, unless it speaks up itself."""
+    prune_memory: float = 24 * 3600.0
+    """A pruned member is not taken back from push/pulls for this long, unless it speaks up itself: as long as
+    anybody who missed the prune may list it."""
+    ghost_timeout: float = 120.0
+    """A pruned member that is found alive all the time is listed again after this long."""
     queue_check_interval: float = 30.0
     queue_depth_warning: int = 128
     """From so many messages on in a queue, it is told (Serf's QueueDepthWarning)."""

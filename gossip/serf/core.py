@@ -15,6 +15,7 @@ from moot.gossip.serf.codec import Codec
 from moot.gossip.serf.conflict import ConflictVote
 from moot.gossip.serf.events import CommandDone, JoinDone, UserEventReceived
 from moot.gossip.serf.exchange import Exchange
+from moot.gossip.serf.ghost import Ghost
 from moot.gossip.serf.guard import MergeGuard
 from moot.gossip.serf.internal import Internal
 from moot.gossip.serf.keys import KeyStore
@@ -135,7 +136,6 @@ class Serf:
         self._tag_tickets: set[Ticket] = set()
         self._on_body = self._body_handlers()
         self._on_swim = self._swim_handlers()
-        self._periodic = self._periodic_actions()
 
     def _make_parts(self, state: State, size_of: Callable[[Message], int], keyring: KeyStore | None) -> None:
         self._position = Position(state.config.coordinates, state.rng, state.codec, self.counters)
@@ -143,6 +143,7 @@ class Serf:
         self._revival = Revival(state, self._membership.pruned)
         self._outbox = Outbox(state, self._membership.table.__len__, size_of)
         self._announcer = Announcer(state, self._membership, self._outbox)
+        self._ghost = Ghost(state, self._membership, self._announcer)
         self._events = UserEvents(state.config.event_buffer)
         table = self._membership.table
         self._queries = Queries(state, self._outbox, table, lambda now, query: self._internal.answer(now, query))
@@ -153,6 +154,12 @@ class Serf:
         self._exchange = Exchange(
             self._membership, self._events, self._queries, self._revival, self._outbox, self._take_event
         )
+        config = state.config
+        self._periodic: dict[Timer, tuple[float, Callable[[float], None]]] = {
+            Timer.REAP: (config.reap_interval, self._membership.reap),
+            Timer.RECONNECT: (config.reconnect_interval, self._reconnect),
+            Timer.QUEUE_CHECK: (config.queue_check_interval, self._outbox.check),
+        }
 
     def _body_handlers(self) -> dict[type[Any], Callable[[float, User, Any], None]]:
         return {
@@ -174,14 +181,6 @@ class Serf:
             JoinFinished: self._on_join_finished,
             SpreadFinished: self._on_spread_finished,
             NameConflict: self._on_name_conflict,
-        }
-
-    def _periodic_actions(self) -> dict[Timer, tuple[float, Callable[[float], None]]]:
-        config = self._config
-        return {
-            Timer.REAP: (config.reap_interval, self._membership.reap),
-            Timer.RECONNECT: (config.reconnect_interval, self._reconnect),
-            Timer.QUEUE_CHECK: (config.queue_check_interval, self._outbox.check),
         }
 
     # inputs
@@ -216,9 +215,11 @@ class Serf:
         if self._revival.owns(ticket):
             self._revival.on_stream_end(now, ticket, message)
             return
+        peer = self.swim.syncing_with(ticket)
         self._in_reply = True
         self.swim.on_stream_reply(now, ticket, message)
         self._in_reply = False
+        self._ghost.look(now, peer, message)
 
     def on_stream_failed(self, now: float, ticket: Ticket, reason: str) -> None:
         """A stream that we opened came to nothing."""

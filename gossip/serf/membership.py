@@ -221,8 +221,9 @@ class Membership:
                     self._reap_one(name)
         self._remind(now)
         self.recent.expire(now - self._config.recent_intent_timeout)
-        for name, pruned in self.pruned.expired(now):
-            self._reveal(name, pruned.ltime)
+        for name, pruned in self.pruned.expire(now):
+            if self._reveal(name, pruned.ltime):
+                self.pruned.pop(name)
 
     def _remind(self, now: float) -> None:
         """Tell those who are about to leave, but do not, that we think so; then they contradict.
@@ -345,7 +346,9 @@ class Membership:
         name = member.name
         self._cancel_prune(name)
         record = self._swim.members.get(name) or member.record
-        self.pruned.remember(name, Pruned(record.incarnation, member.ltime, now + self._config.prune_memory))
+        config = self._config
+        until, reveal_at = now + config.prune_memory, now + config.ghost_timeout
+        self.pruned.remember(name, Pruned(record.incarnation, member.ltime, until, reveal_at))
         self._reap_one(name)
 
     def _reap_one(self, name: str) -> None:

@@ -7,6 +7,8 @@ again, for gossip does not always reach everybody. A member that is really there
 ways: with a higher incarnation, with a newer join intent, or by answering when we ask it (`revival`).
 """
 
+from dataclasses import replace
+
 from moot.gossip.record import message
 from moot.gossip.swim.member import Member
 
@@ -16,11 +18,13 @@ MEMORY_MAX = 8192
 
 @message
 class Pruned:
-    """What was known of a member when it was pruned. `until` is when to forget that, too (seconds)."""
+    """What was known of a member when it was pruned. `until` is when to forget that, too, `reveal_at` when to list
+    it again if it is there (seconds)."""
 
     incarnation: int
     ltime: int
     until: float
+    reveal_at: float
 
 
 class PruneMemory:
@@ -43,7 +47,7 @@ class PruneMemory:
     def advance(self, name: str, ltime: int) -> None:
         """A newer leave intent about a pruned name: it says the same again."""
         pruned = self._by_name[name]
-        self._by_name[name] = Pruned(pruned.incarnation, ltime, pruned.until)
+        self._by_name[name] = replace(pruned, ltime=ltime)
 
     def refuses(self, claim: Member) -> bool:
         """Whether an alive claim may be hearsay from before the prune."""
@@ -54,15 +58,16 @@ class PruneMemory:
         """The member itself has answered: take the next claim, whatever its incarnation."""
         pruned = self._by_name.get(name)
         if pruned is not None:
-            self._by_name[name] = Pruned(-1, pruned.ltime, pruned.until)
+            self._by_name[name] = replace(pruned, incarnation=-1)
 
     def pop(self, name: str) -> Pruned | None:
         """Forget about it: the member is back."""
         return self._by_name.pop(name, None)
 
-    def expired(self, now: float) -> list[tuple[str, Pruned]]:
-        """Forget those whose time is over, and answer them."""
-        over = [(name, pruned) for name, pruned in self._by_name.items() if pruned.until <= now]
-        for name, _ in over:
-            del self._by_name[name]
-        return over
+    def expire(self, now: float) -> list[tuple[str, Pruned]]:
+        """Forget those whose time is over. Answers them, and those that are to be listed again if they are there."""
+        due = [(name, pruned) for name, pruned in self._by_name.items() if min(pruned.until, pruned.reveal_at) <= now]
+        for name, pruned in due:
+            if pruned.until <= now:
+                del self._by_name[name]
+        return due

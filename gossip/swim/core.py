@@ -188,6 +188,14 @@ class Swim:
         """A message of the layer above to one peer, by one packet, with nothing beside it."""
         self._state.effects.send_packet(to, (user,), False)
 
+    def announce_anew(self, now: float) -> None:
+        """Tell everybody about us under a new incarnation, though nobody said anything else."""
+        self._claims.announce_self(now)
+
+    def syncing_with(self, ticket: Ticket) -> Member | None:
+        """The member with whom we exchange tables on that stream; None when it is none, or one of a join."""
+        return self._sync.peer_of(ticket)
+
     def wake_gossip(self, now: float) -> None:
         """The layer above has something to gossip."""
         self._spread.wake(now)

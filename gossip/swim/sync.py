@@ -70,6 +70,10 @@ class Sync:
             self._next_of(join)
         return join.ticket
 
+    def peer_of(self, ticket: Ticket) -> Member | None:
+        """With whom we exchange tables on that stream now and then; None when it is none, or one of a join."""
+        return self._syncing.get(ticket)
+
     def on_request(self, now: float, source: Address, ticket: Ticket, request: PushPull) -> None:
         """A peer sent its table: answer with ours as it is now, then take its over."""
         self._state.counters.push_pulls += 1

@@ -4,6 +4,10 @@ import pytest
 
 from moot.gossip.config import LAN, LOCAL, SwimConfig
 from moot.gossip.serf import MemberStatus
+from moot.gossip.serf.events import MemberEvent
+from moot.gossip.serf.ghost import Ghost
+from moot.gossip.serf.members import SerfMember
+from moot.gossip.serf.membership import Membership
 from moot.gossip.sim.cluster import SimCluster
 
 PUSH_PULLS = 2.5
@@ -121,3 +125,85 @@ def test_a_member_that_leaves_is_pruned_and_may_come_back() -> None:
     cluster.run_until(lambda: not listed(cluster, "n4"), 60.0)
     cluster.restart("n4", ["n0"])
     cluster.run_until(lambda: all_list(cluster, "n4", MemberStatus.ALIVE), 60.0)
+
+
+@pytest.mark.parametrize("away", [60.0, 400.0, 3600.0])
+def test_who_missed_the_prune_for_long_is_told_however_late(away: float) -> None:
+    cluster = pool(8, 1, LOCAL)
+    fails(cluster, "n5")
+    cluster.partition(["n7"])
+    cluster.force_leave("n0", "n5", prune=True)
+    cluster.run_for(away)
+    cluster.heal()
+    cluster.run_until(lambda: cluster.converged() and not listed(cluster, "n5"), 300.0)
+    cluster.run_for(60.0)
+    assert not listed(cluster, "n5")
+
+
+@pytest.mark.parametrize("away", [30.0, 300.0])
+def test_a_member_that_was_pruned_while_it_was_cut_off_comes_back_by_itself(away: float) -> None:
+    cluster = pool(8, 1, LOCAL)
+    cluster.partition(["n7"])
+    others = [name for name in cluster.hosts if name != "n7"]
+    cluster.run_until(lambda: all(cluster.view(name).get("n7") == "failed" for name in others), 120.0)
+    cluster.force_leave("n0", "n7", prune=True)
+    cluster.run_for(away)
+    assert listed(cluster, "n7") == {}
+    cluster.heal()
+    assert cluster.run_until(cluster.converged, 120.0) < 60.0
+
+
+def peers_of_the_reference(patch: pytest.MonkeyPatch, *, but: str) -> None:
+    """All but one member forget whom they prune, whatever it says, and list nobody again before it comes anew."""
+    forget, prune = Membership._forget, Membership._prune
+
+    def forget_blindly(self: Membership, now: float, member: SerfMember) -> None:
+        forget(self, now, member)
+        if self._name != but:
+            self.pruned.pop(member.name)
+
+    def prune_at_once(self: Membership, now: float, member: SerfMember) -> None:
+        (prune if self._name == but else forget_blindly)(self, now, member)
+
+    patch.setattr(Membership, "_forget", forget_blindly)
+    patch.setattr(Membership, "_prune", prune_at_once)
+    patch.setattr(Membership, "_reveal", lambda self, name, ltime: False)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_ghost_among_peers_of_the_reference_notices_and_is_listed_again(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers_of_the_reference(monkeypatch, but="n3")
+    cluster = pool(5, seed)
+    cluster.force_leave("n0", "n3", prune=True)
+    cluster.run_for(7.0)
+    assert listed(cluster, "n3") == {}
+    # it notices at its next push/pull
+    cluster.run_until(lambda: all_list(cluster, "n3", MemberStatus.ALIVE), 75.0)
+    cluster.run_for(60.0)
+    assert cluster.converged()
+    comings = [at for at, _, event in cluster.events_of(MemberEvent) if event.member.name == "n3"]
+    assert max(comings) < cluster.now - 60.0
+
+
+def test_among_peers_of_the_reference_a_ghost_that_does_not_notice_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers_of_the_reference(monkeypatch, but="n3")
+    monkeypatch.setattr(Ghost, "look", lambda self, now, peer, reply: None)
+    cluster = pool(5, 1)
+    cluster.force_leave("n0", "n3", prune=True)
+    cluster.run_for(300.0)
+    assert listed(cluster, "n3") == {}
+
+
+def test_nobody_takes_itself_for_a_ghost_without_a_prune() -> None:
+    cluster = SimCluster(30, seed=1, swim=LOCAL)
+    cluster.boot_cold()
+    cluster.run_until(cluster.converged, 60.0)
+    cluster.partition(cluster.names[:10])
+    cluster.run_for(100.0)
+    cluster.heal()
+    cluster.run_until(cluster.converged, 600.0)
+    before = {name: cluster.serf(name).swim.me.incarnation for name in cluster.hosts}
+    cluster.run_for(200.0)
+    assert {name: cluster.serf(name).swim.me.incarnation for name in cluster.hosts} == before

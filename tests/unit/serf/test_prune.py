@@ -24,7 +24,7 @@ def questions(desk: SerfDesk) -> list[Opened]:
     return [stream for stream in desk.out.streams if stream.first == Ping(stream.ticket, "b")]
 
 
-def pruned_desk(inc: int = 3, prune_memory: float = 120.0) -> SerfDesk:
+def pruned_desk(inc: int = 3, prune_memory: float = 24 * 3600.0) -> SerfDesk:
     """`b` died with that incarnation, was pruned with Lamport time 9, and Swim has forgotten it, too."""
     desk = SerfDesk(config=SerfConfig(prune_memory=prune_memory))
     desk.alive("b", inc=inc)
@@ -275,7 +275,7 @@ def test_other_streams_end_in_swim() -> None:
 
 
 def test_a_prune_is_remembered_for_a_while_only() -> None:
-    desk = pruned_desk()
+    desk = pruned_desk(prune_memory=120.0)
     desk.run(136.0)
     desk.hear(alive("b", 3))
     assert desk.status("b") is ALIVE
@@ -354,7 +354,7 @@ def test_a_ghost_that_dies_and_restarts_is_listed_again() -> None:
 def test_the_memory_is_bounded_and_loses_the_oldest() -> None:
     memory = PruneMemory()
     for number in range(MEMORY_MAX + 1):
-        memory.remember(f"n{number}", Pruned(1, 1, 0.0))
+        memory.remember(f"n{number}", Pruned(1, 1, 0.0, 0.0))
     assert memory.get("n0") is None
     assert memory.get("n1") is not None
-    assert len(memory.expired(0.0)) == MEMORY_MAX
+    assert len(memory.expire(0.0)) == MEMORY_MAX
