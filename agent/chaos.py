@@ -20,7 +20,7 @@ from moot.agent.rpc.client import RpcClient
 from moot.gossip.actions import Action, Calm, DiskFull, Process, SetClock
 from moot.gossip.afflict import afflict
 from moot.gossip.errors import ConfigError, GossipError
-from moot.gossip.selectors import select
+from moot.gossip.selectors import TWIN, select
 from moot.http.client import ApiClient
 
 PATIENCE = 30.0
@@ -47,8 +47,10 @@ class Chaos:
     Every method raises ConfigError for what cannot be meant, ClusterError for what could not be done.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, found_by_snapshot: bool = False) -> None:
+        """With `found_by_snapshot` agents that start again are not told of others, for they have a snapshot."""
         self.name = name
+        self.found_by_snapshot = found_by_snapshot
         self._children: list[subprocess.Popen[bytes]] = []
 
     def state(self) -> ClusterState:
@@ -102,10 +104,10 @@ class Chaos:
                 _signal(nodes, signal.SIGCONT, lambda node: not node.process.stopped())
             case "leave":
                 _leave(nodes)
-            case "start" | "restart":
+            case "twin":
+                return self._twin(action, nodes)
+            case _:
                 return self._start(action, nodes)
-            case verb:
-                raise ConfigError(f"a running cluster has no use for `{verb}` yet")
         # those that go on hear once more how things are; those that ended are nobody to be judged any more
         return self._outcome(str(action), nodes, cluster_world.tell_anew(self.name))
 
@@ -118,28 +120,46 @@ class Chaos:
             if action.fresh:
                 directory = cluster_state.directory_of(self.name)
                 cluster_start.snapshot_of(directory, node.name).unlink(missing_ok=True)
-            self.launch(node.place, via=action.via)
+            place = node.place
+            if action.verb == "move":
+                new = self._next_place(node.kind)
+                place = replace(new, name=place.name, member=place.member, label=place.label)
+            self.launch(place, via=action.via, alone=self.found_by_snapshot and not action.fresh)
         return self._outcome(str(action), nodes, cluster_world.tell_anew(self.name))
+
+    def _twin(self, action: Process, nodes: Sequence[Node]) -> Outcome:
+        """Start another agent of each name, at an address of its own."""
+        made = []
+        for node in nodes:
+            taken = sum(each.name.startswith(node.name + TWIN) for each in self.state().nodes)
+            place = replace(self._next_place(node.kind), name=f"{node.name}{TWIN}{taken + 2}")
+            made.append(self.launch(replace(place, member=node.member, label=node.label), via=action.via))
+        return self._outcome(str(action), made, cluster_world.tell_anew(self.name))
+
+    def _next_place(self, kind: Kind) -> Place:
+        state = self.state()
+        return state.layout.next_place(len(state.nodes) + 1, kind)
 
     def grow(self, count: int, kind: Kind) -> tuple[list[Node], list[str]]:
         """Start so many more agents, which join the others; they, and who could not be told of them."""
         state = self.state()
         if kind == "serf" and (state.pool != "serf" or self._shared()["moot"]["label"]):
             raise ConfigError("a real serf agent needs a pool of --pool serf, without a --label")
-        made = []
-        for _ in range(count):
-            place = state.layout.free_place(len(self.state().nodes) + 1, kind)
-            made.append(self.launch(place))
+        made = [self.launch(self._next_place(kind)) for _ in range(count)]
         return made, cluster_world.tell_anew(self.name)
 
-    def launch(self, place: Place, *, via: str = "") -> Node:
-        """Start the agent of a place, again if it is known, and write it down."""
+    def launch(self, place: Place, *, via: str = "", alone: bool = False) -> Node:
+        """Start the agent of a place, again if it is known, and write it down.
+
+        It joins others of its label: those of `via`, else who runs; none with `alone` and without `via`.
+        """
         state = self.state()
         names = [node.name for node in state.nodes]
-        others = [node for node in state.nodes if node.name != place.name and node.process.alive()]
+        others = [node for node in state.nodes if node.process.alive() and node.label == place.label and not alone]
         if via:
             chosen = select(via, names)
-            others = [node for node in state.nodes if node.name in chosen and node.name != place.name]
+            others = [node for node in state.nodes if node.name in chosen]
+        others = [node for node in others if node.name != place.name]
         directory = cluster_state.directory_of(self.name)
         with _lifeline_of(state) as lifeline:
             child, node = cluster_start.start(
@@ -159,6 +179,12 @@ class Chaos:
             end_all([node.process])
             raise ClusterError(f"cluster {self.name} has ended meanwhile")
         return node
+
+    def reap(self) -> None:
+        """After the cluster has ended: wait for the agents that were started here, which takes no time."""
+        for child in self._children:
+            child.wait()
+        self._children.clear()
 
     def _shared(self) -> Mapping[str, Any]:
         try:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from moot.agent import cluster_start, cluster_state, cluster_world
+from moot.agent import cluster_start, cluster_state, cluster_world, tuning
 from moot.agent.cluster_places import Layout, Place, Wish, find_places
 from moot.agent.cluster_start import ClusterError, how_ended
 from moot.agent.cluster_state import ClusterState, Node
@@ -57,19 +57,31 @@ class Cluster:
 
         Raises ConfigError when it cannot be, ClusterError when an agent ends at once.
         """
+        places = self.prepare()
+        seeds = places[:SEEDS]
+        for place in places:
+            self.add(place, [f"{seed.host}:{seed.serf}" for seed in seeds if seed != place])
+
+    def prepare(self) -> list[Place]:
+        """Find places for all agents, and begin the notes. Raises ConfigError when it cannot be."""
         wish = self.wish
         if wish.serf_count:
             cluster_start.serf_binary()
         self._shared = cluster_start.shared_settings(
-            pool=wish.pool, profile=wish.profile, key=wish.key, label=wish.label, tags=wish.tags
+            pool=wish.pool,
+            profile=wish.profile,
+            key=wish.key,
+            label=wish.label,
+            tags=wish.tags,
+            timing=wish.timing,
         )
         self._lifeline = os.pipe()
         self._layout, places, self._claim = find_places(wish)
         self.name = cluster_state.create(self._state(), self._shared, numbered=wish.numbered).name
         self._noted = True
-        seeds = places[:SEEDS]
-        for place in places:
-            self.add(place, [f"{seed.host}:{seed.serf}" for seed in seeds if seed != place])
+        if wish.tuning:
+            cluster_state.write(self.directory / tuning.FILE, dict(wish.tuning))
+        return places
 
     def add(self, place: Place, retry_join: Sequence[str] = ()) -> Node:
         """Start one more agent; without addresses to join it starts alone. Raises ClusterError if it ends at once."""
@@ -89,7 +101,7 @@ class Cluster:
 
     def next_place(self) -> Place:
         """A free place beside the others, for one more agent. Raises ConfigError."""
-        return self._layout.free_place(len(self.nodes) + 1, "moot")
+        return self._layout.next_place(len(self.nodes) + 1, "moot")
 
     def look(self) -> list[Node]:
         """The agents as they are written down: others may have been added, or started again."""

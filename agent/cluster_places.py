@@ -3,7 +3,7 @@
 import itertools
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from moot.gossip.errors import ConfigError
@@ -36,6 +36,14 @@ class Wish:
     label: str = ""
     base_port: int = 0
     tags: Mapping[str, str] | None = None
+    prefix: str = ""
+    """What agents are called, before their number; empty is the name of the cluster."""
+    alike: bool = False
+    """Real serf agents are called as ours are."""
+    timing: Mapping[str, object] | None = None
+    """The block `moot.timing`; None is what suits a local cluster."""
+    tuning: Mapping[str, object] | None = None
+    """See `agent.tuning`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,8 @@ class Place:
     rpc: int
     serf: int
     kind: Kind = "moot"
+    label: str = ""
+    """Of its packets, if not the cluster's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +70,14 @@ class Layout:
 
     prefix: str
     pool: str
+    alike: bool = False
     network: str = ""
     ports: tuple[int, ...] = ()
     base_port: int = 0
 
     def place(self, number: int, kind: Kind) -> Place:
         """The place of the agent with this number, from 1."""
-        name = f"{self.prefix}-{number}" if kind == "moot" else f"{self.prefix}-serf-{number}"
+        name = f"{self.prefix}-{number}" if kind == "moot" or self.alike else f"{self.prefix}-serf-{number}"
         member = f"{name}.global" if self.pool == "nomad" else name
         if self.base_port:
             first = self.base_port + 3 * (number - 1)
@@ -74,15 +85,13 @@ class Layout:
         http, rpc, serf = self.ports
         return Place(name, member, f"{self.network}.{number}", http, rpc, serf, kind)
 
-    def free_place(self, number: int, kind: Kind) -> Place:
-        """The same, if it is free. Raises ConfigError."""
+    def next_place(self, number: int, kind: Kind) -> Place:
+        """The first free one with this number or a higher one. Raises ConfigError when there is none."""
         last = (65535 - self.base_port + 1) // 3 if self.base_port else CLAIM - 1
-        if number > last:
-            raise ConfigError(f"there is no room for a member {number} in this cluster")
-        found = self.place(number, kind)
-        if not free(found):
-            raise ConfigError(f"the next address, {found.host}:{found.serf}, is not free")
-        return found
+        for each in range(number, last + 1):
+            if free(found := self.place(each, kind)):
+                return found
+        raise ConfigError("there is no room for another member in this cluster")
 
 
 def base_port_max(count: int) -> int:
@@ -96,7 +105,7 @@ def find_places(wish: Wish) -> tuple[Layout, list[Place], socket.socket | None]:
     The socket is bound to an address that stands for the network. It works for as long as anybody has it open, so
     every agent inherits it. With a base port there is none: the caller chose the ports. Raises ConfigError.
     """
-    layout = Layout(prefix=wish.name, pool=wish.pool, base_port=wish.base_port)
+    layout = Layout(prefix=wish.prefix or wish.name, pool=wish.pool, alike=wish.alike, base_port=wish.base_port)
     if wish.base_port:
         found = _places(layout, wish)
         taken = [place for place in found if not free(place)]
@@ -104,7 +113,7 @@ def find_places(wish: Wish) -> tuple[Layout, list[Place], socket.socket | None]:
             raise ConfigError(f"ports {taken[0].http} to {taken[0].serf} are not all free; take another --base-port")
         return layout, found, None
     for ports, network in itertools.product(PORTS, NETWORKS):
-        layout = Layout(prefix=wish.name, pool=wish.pool, network=network, ports=ports)
+        layout = replace(layout, network=network, ports=ports)
         claim = socket.socket()
         try:
             claim.bind((f"{network}.{CLAIM}", ports[-1]))

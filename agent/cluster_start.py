@@ -14,6 +14,7 @@ from moot.agent.cluster_state import Node
 from moot.agent.processes import find, spawn
 from moot.agent.text import printable
 from moot.gossip.errors import ConfigError, GossipError
+from moot.gossip.selectors import TWIN
 
 SETTINGS = "agent.json"
 LOCAL_TIMING = {"retransmit_mult": 4, "push_pull_interval": "5s"}
@@ -37,9 +38,17 @@ def serf_binary() -> str:
 
 
 def shared_settings(
-    *, pool: str, profile: str, key: str, label: str, tags: Mapping[str, str] | None
+    *,
+    pool: str,
+    profile: str,
+    key: str,
+    label: str,
+    tags: Mapping[str, str] | None,
+    timing: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """What all agents of a cluster are told, as a configuration file."""
+    """What all agents of a cluster are told, as a configuration file. `timing` None is what suits the profile."""
+    if timing is None:
+        timing = LOCAL_TIMING if profile == "local" else {}
     return {
         "server": {"enabled": True, "retry_interval": RETRY_INTERVAL["moot"], "encrypt": key},
         "moot": {
@@ -47,7 +56,7 @@ def shared_settings(
             "profile": profile,
             "label": label,
             "tags": dict(tags or {}),
-            "timing": LOCAL_TIMING if profile == "local" else {},
+            "timing": dict(timing),
         },
     }
 
@@ -65,6 +74,11 @@ def control_of(directory: Path, name: str) -> Path:
 def snapshot_of(directory: Path, name: str) -> Path:
     """Where an agent notes who is in the pool."""
     return directory / f"{name}.snapshot"
+
+
+def keyring_of(directory: Path, name: str) -> Path:
+    """Where an agent keeps the pool's keys, so that it has the present ones when it starts again."""
+    return directory / f"{name}.keyring"
 
 
 def last_words(directory: Path, name: str) -> list[str]:
@@ -86,7 +100,7 @@ def start(
 
     It hangs on the `lifeline`, a descriptor of ours, and also inherits others.
     """
-    command = _ours(directory, place) if place.kind == "moot" else _serf(directory, place, shared, lifeline)
+    command = _ours(directory, place, shared) if place.kind == "moot" else _serf(directory, place, shared, lifeline)
     given = () if lifeline is None else (lifeline,)
     if place.kind == "moot" and lifeline is not None:
         command += ["--lifeline", str(lifeline)]
@@ -101,12 +115,14 @@ def start(
     return child, Node.at(place, process)
 
 
-def _ours(directory: Path, place: Place) -> list[str]:
+def _ours(directory: Path, place: Place, shared: Mapping[str, Any]) -> list[str]:
     # -P: modules must not come from whatever directory the user is in
     command = [sys.executable, "-P", "-m", "moot", "agent", "--config", str(directory / SETTINGS)]
-    command += ["--node", place.name, "--bind", place.host]
+    command += ["--node", place.name.partition(TWIN)[0], "--bind", place.host]
     command += ["--http-port", str(place.http), "--rpc-port", str(place.rpc), "--serf-port", str(place.serf)]
     command += ["--control", str(control_of(directory, place.name))]
+    command += ["--label", place.label] if place.label else []
+    command += ["--keyring-file", str(keyring_of(directory, place.name))] if shared["server"]["encrypt"] else []
     return [*command, "--snapshot", str(snapshot_of(directory, place.name))]
 
 
@@ -119,7 +135,8 @@ def _serf(directory: Path, place: Place, shared: Mapping[str, Any], lifeline: in
     command = [sys.executable, "-P", "-m", "moot.agent.relay", "--name", place.name, "--listen", told, "--to", own]
     command += ["--control", str(control_of(directory, place.name))]
     command += [] if lifeline is None else ["--lifeline", str(lifeline)]
-    command += ["--", serf_binary(), "agent", f"-node={place.name}", f"-bind={own}", f"-advertise={told}"]
+    node = place.name.partition(TWIN)[0]
+    command += ["--", serf_binary(), "agent", f"-node={node}", f"-bind={own}", f"-advertise={told}"]
     command += [f"-rpc-addr={place.host}:{place.rpc}", f"-profile={shared['moot']['profile']}"]
     command += [f"-config-file={settings}", f"-snapshot={snapshot_of(directory, place.name)}"]
     return [*command, f"-retry-interval={RETRY_INTERVAL['serf']}"]

@@ -43,6 +43,8 @@ class Node:
     rpc: str = ""
     bind: str = ""
     """Where a serf agent itself is bound, behind its relay."""
+    label: str = ""
+    """Of its packets, if not the cluster's."""
 
     @classmethod
     def at(cls, place: Place, process: Process) -> "Node":
@@ -58,6 +60,7 @@ class Node:
             kind=place.kind,
             rpc=f"{place.host}:{place.rpc}",
             bind=own if serf else "",
+            label=place.label,
         )
 
     @property
@@ -65,7 +68,7 @@ class Node:
         """Where it lives."""
         host, _, gossip = self.gossip.rpartition(":")
         http, rpc = (int(each.rpartition(":")[2]) for each in (self.http or self.bind, self.rpc))
-        return Place(self.name, self.member, host, http, rpc, int(gossip), self.kind)
+        return Place(self.name, self.member, host, http, rpc, int(gossip), self.kind, self.label)
 
     @property
     def url(self) -> str:

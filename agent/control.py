@@ -30,7 +30,7 @@ from moot.agent import world
 from moot.agent.sockets import owner_of
 from moot.agent.world import LINE_MAX, World
 from moot.gossip.afflict import active
-from moot.gossip.errors import ConfigError, GossipError
+from moot.gossip.errors import CommandError, ConfigError, GossipError
 from moot.gossip.net.faulty import Surroundings
 from moot.gossip.net.feed import EventsLost
 from moot.gossip.net.node import Node
@@ -155,8 +155,9 @@ async def tell_history(node: Node, me: str, send: Callable[[str], Awaitable[None
     found = History()
     recorder = Recorder(found)
     with node.subscribe() as events:
-        for member in node.members():
-            recorder.event(time.monotonic(), me, MemberEvent(MemberChange.JOIN, member))
+        with contextlib.suppress(CommandError):  # it is about to start, and will tell of all of them
+            for member in node.members():
+                recorder.event(time.monotonic(), me, MemberEvent(MemberChange.JOIN, member))
         sample_at = trio.current_time()
         while True:
             for record in found.records:
@@ -172,7 +173,9 @@ async def tell_history(node: Node, me: str, send: Callable[[str], Awaitable[None
                 recorder.event(time.monotonic(), me, event)
             if trio.current_time() >= sample_at:
                 sample_at += SAMPLE_INTERVAL
-                found.add(_sample(node, me))
+                with contextlib.suppress(CommandError):
+                    found.add(_sample(node, me))
+                recorder.keys(time.monotonic(), me, node.keys)
 
 
 def _sample(node: Node, me: str) -> Sample:

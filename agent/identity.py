@@ -10,6 +10,7 @@ from moot import __version__
 from moot.agent.config import KEYRING
 from moot.agent.keys import key_id
 from moot.agent.settings import Settings
+from moot.agent.tuning import tuned
 from moot.gossip.config import SerfConfig, WireConfig
 from moot.gossip.errors import ConfigError
 from moot.gossip.net.files import replace_file
@@ -148,6 +149,9 @@ def node_settings(settings: Settings, rpc: Address, identifier: str) -> NodeSett
     nomad = settings.pool == "nomad"
     _make_folder(settings.data_dir)
     serf = SerfConfig(conflict=settings.conflict)
+    if nomad:
+        serf = replace(serf, reconnect_timeout=NOMAD_RECONNECT_TIMEOUT)
+    swim, serf = tuned(settings.swim, serf, settings.tuning)
     given = settings.advertise["serf"]
     return NodeSettings(
         name=settings.gossip_name,
@@ -155,8 +159,8 @@ def node_settings(settings: Settings, rpc: Address, identifier: str) -> NodeSett
         bind_port=settings.bind["serf"].port,
         advertise=(given.host, given.port) if given else None,
         tags=server_tags(settings, rpc, identifier) if nomad else settings.tags,
-        swim=settings.swim,
-        serf=replace(serf, reconnect_timeout=NOMAD_RECONNECT_TIMEOUT) if nomad else serf,
+        swim=swim,
+        serf=serf,
         wire=WireConfig(label=settings.label.encode()),
         keys=settings.keys,
         keyring_file=keyring_file(settings),

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from moot.agent.handlers import Handler
 from moot.agent.key_table import Value
@@ -142,6 +142,8 @@ class Settings:
     """What was found odd while they were read."""
     surroundings: Surroundings | None = None
     """The lab that the agent lives in; None, unless its control channel is open."""
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of SwimConfig and SerfConfig that a lab sets."""
 
     @property
     def name_given(self) -> str:

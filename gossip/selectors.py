@@ -6,6 +6,8 @@ from fnmatch import fnmatchcase
 
 from moot.gossip.errors import ConfigError
 
+TWIN = "~"
+"""What the name of an agent ends with, and a number, that bears the name of another one in the pool."""
 _RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
 _FORBIDDEN = re.compile(r"[\s<>→↔]")
 

@@ -298,9 +298,12 @@ def command(
     logs = Logs(level=settings.log_level, levels=settings.log_levels, as_json=settings.log_json)
     if control is None:
         ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))
-    from moot.agent.control import Control  # only in a lab: every agent would pay for it at its start
+    # only in a lab: every agent would pay for it at its start
+    from moot.agent import tuning
+    from moot.agent.control import Control
 
-    channel = Control(control, settings.name)
-    settings = dataclasses.replace(settings, surroundings=channel.surroundings)
+    # two agents of one name are told apart by their sockets
+    channel = Control(control, control.stem)
+    settings = dataclasses.replace(settings, surroundings=channel.surroundings, tuning=tuning.load(control.parent))
     agent = Agent(settings, logs, reread=reread, lifeline=lifeline)
     ctx.exit(trio.run(channel.beside, agent.run, agent.pool.node))

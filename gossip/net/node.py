@@ -121,6 +121,11 @@ class Node:
         return self._keyring is not None
 
     @property
+    def keys(self) -> Sequence[bytes]:
+        """Those that open what comes, the one that seals first; none without encryption."""
+        return self._keyring.keys if self._keyring is not None else ()
+
+    @property
     def state(self) -> SerfState:
         return self.serf.state
 

@@ -17,7 +17,7 @@ from moot.gossip.actions import (
 from moot.gossip.errors import CommandError, ConfigError
 from moot.gossip.keywords import key_of
 from moot.gossip.record import Ticket
-from moot.gossip.selectors import select
+from moot.gossip.selectors import TWIN, select
 from moot.gossip.serf.asking import Question
 from moot.gossip.serf.events import CommandDone, JoinDone, KeysDone
 from moot.gossip.sim import flood
@@ -29,8 +29,6 @@ from moot.gossip.sim.scenario import ClusterSpec
 
 RETRY_JOIN = 5.0
 """A member that nobody let in tries again after so many seconds, as agents do."""
-TWIN = "~"
-"""What the name of an agent ends with, and a number, that bears the name of another member."""
 
 
 @dataclass(slots=True)
