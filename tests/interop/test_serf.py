@@ -1,10 +1,12 @@
 """Mixed pools: our agents and real serf agents must not be able to tell each other apart."""
 
 import base64
+import time
 from typing import Any
 
 import pytest
 
+from moot.gossip.config import LOCAL
 from tests.support.launching import View, until
 from tests.support.processes import Lab, Moot, Serf
 
@@ -122,6 +124,42 @@ def test_force_leave_of_a_live_member_is_refuted_by_either_kind(mixed: Lab) -> N
     theirs[0].force_leave("m1")
     mixed.everybody_sees(view)
     until("our agent told its refutation", lambda: ours[1].view()["m1"] == "alive")
+
+
+def pruned_alive(theirs: list[Serf], name: str) -> Serf:
+    """Have a live member pruned until one of the real agents forgets it, as each mostly does; answers that one."""
+    for _ in range(5):
+        theirs[0].force_leave(name, prune=True)
+        ends = time.monotonic() + 10.0
+        while time.monotonic() < ends:
+            for agent in theirs:
+                if agent.name != name and name not in agent.view():
+                    return agent
+            time.sleep(0.1)
+    raise AssertionError(f"nobody forgot {name}")
+
+
+def test_ours_that_is_pruned_alive_by_real_agents_comes_back_and_theirs_stays_a_ghost(mixed: Lab) -> None:
+    """Real agents forget whom they prune though it contradicts. Ours notices at a push/pull, and comes back."""
+    ours = mixed.moot("m0")
+    theirs = [mixed.serf(f"s{number}") for number in range(3)]
+    ours.join(theirs[0])
+    for agent in theirs[1:]:
+        agent.join(theirs[0])
+    view = {agent.name: "alive" for agent in (ours, *theirs)}
+    mixed.everybody_sees(view)
+
+    pruned_alive(theirs, "m0")
+    mixed.everybody_sees(view)
+
+    forgetful = pruned_alive(theirs, "s2")
+    # two push/pulls of each later it has not come back there, though it is well, and listed by us
+    ends = time.monotonic() + 2 * LOCAL.push_pull_interval
+    while time.monotonic() < ends:
+        assert "s2" not in forgetful.view()
+        time.sleep(1.0)
+    assert ours.view() == view
+    assert theirs[2].view() == view
 
 
 def test_a_wrong_key_is_refused_with_a_reason(mixed: Lab) -> None:
