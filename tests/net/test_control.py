@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from moot.agent import control, control_client, world
+from moot.agent import control_client, control_socket, world
 from moot.agent.control import Control
 from moot.agent.control_client import ControlError, ask
 from moot.agent.sockets import owner_of
@@ -142,7 +142,7 @@ async def read_line(stream: trio.SocketStream) -> bytes:
 
 
 async def test_a_line_without_end_is_cut_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "LINE_MAX", 1000)
+    monkeypatch.setattr(control_socket, "LINE_MAX", 1000)
     async with served(folder):
         with trio.fail_after(PATIENCE), world.beside(folder / "a.sock") as reachable:
             async with await trio.open_unix_socket(reachable) as stream:
@@ -155,7 +155,7 @@ async def test_a_line_without_end_is_cut_off(folder: Path, monkeypatch: pytest.M
 async def test_nobody_but_the_same_user_gets_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(folder):
         assert stat.S_IMODE((folder / "a.sock").stat().st_mode) == 0o600
-        monkeypatch.setattr(control, "peer_user", lambda sock: os.getuid() + 1)
+        monkeypatch.setattr(control_socket, "peer_user", lambda sock: os.getuid() + 1)
         with pytest.raises(ControlError):
             await asked(folder, {"do": "state"})
 
