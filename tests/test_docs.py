@@ -23,6 +23,7 @@ from moot.agent.go_flags import GoFlags
 from moot.agent.key_table import BLOCKS, KEYS
 from moot.agent.schema import flatten
 from moot.agent.serf import line
+from moot.gossip.sim import scenario_file
 from moot.http.api import build_api
 from moot.http.backend import Identity
 from moot.http.counters import HttpCounters
@@ -34,6 +35,7 @@ from tests.api.scripted import ScriptedBackend
 
 ROOT = Path(__file__).parents[1]
 CLI, HTTP, CONFIGURATION = (ROOT / "docs" / name for name in ("cli.md", "http-api.md", "configuration.md"))
+LAB = ROOT / "docs" / "lab.md"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 CODE = [path for folder in ("agent", "gossip", "http") for path in (ROOT / folder).rglob("*.py")]
 
@@ -184,9 +186,18 @@ def test_every_sample_of_a_configuration_loads(tmp_path: Path) -> None:
     samples = list(blocks("hcl", "toml", "json"))
     assert samples
     for page, language, content in samples:
+        if page == LAB:
+            continue  # scenarios, see below
         file = tmp_path / f"{page.stem}.{language}"
         file.write_text(content)
         config.load([file])
+
+
+def test_every_sample_of_a_scenario_loads() -> None:
+    samples = [content for page, _, content in blocks("toml") if page == LAB]
+    assert samples
+    for content in samples:
+        assert scenario_file.load(content).steps
 
 
 def test_the_samples_say_the_same_in_all_languages(tmp_path: Path) -> None:
