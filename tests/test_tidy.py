@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gossip.net": LEAVES | {"gossip.swim", "gossip.serf", "gossip.wire", "gossip.net"},
     "gossip.sim": LEAVES | {"gossip.swim", "gossip.serf", "gossip.wire", "gossip.sim"},
     "http": LEAVES | {"gossip.swim", "gossip.serf", "http"},
+    "agent.report": {"gossip", "agent", ""},
     "agent": {"gossip", "http", "agent", ""},
 }
 """What of moot each package may import. `""` is the package moot itself (its version)."""
@@ -52,6 +53,7 @@ THIRD_PARTY = {
     "gossip.sim": set[str](),
     "http": {"trio", "h11", "msgspec", "prometheus_client"},
     "agent": {"trio", "click", "rich", "structlog", "msgspec", "zeroconf", "cryptography", "hcl2", "lark"},
+    "agent.report": {"jinja2", "markupsafe", "matplotlib", "msgspec"},
 }
 
 

@@ -109,6 +109,10 @@ class Timeline:
         for spans in self._stops.values():
             yield from spans
 
+    def stops_of(self, agent: str) -> list[Span]:
+        """When an agent was stopped, in order."""
+        return list(self._stops.get(agent, ()))
+
     # views
 
     def view(self, observer: str, subject: str, at: float) -> Seen | None:
