@@ -4,7 +4,6 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C) for th
 `moot agent` ends as Nomad's agent does: 0 after a graceful leave, 1 when it was just stopped.
 """
 
-import importlib
 import io
 import os
 import sys
@@ -12,9 +11,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from moot import __version__
+from moot.agent.lazy_group import LazyGroup
 from moot.gossip.errors import GossipError
 
 INTERRUPTED = 130
@@ -38,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("config", "Check configuration files, and show what they come to."),
     "cluster": ("cluster", "Run N real agents on this machine."),
     "chaos": ("chaos", "Break a running cluster on purpose, and mend it."),
+    "sim": ("sim", "Simulate pools in virtual time: sweep parameters, tune a pool before it exists."),
     "serf": ("serf", "Serf's command line, for its agents and ours: `moot serf --help`."),
     "demo": ("demo", "Watch a real pool form, lose a member, and agree about it."),
     "keygen": ("keygen", "Make a key for gossip encryption."),
@@ -48,43 +48,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command name to its module in `moot.agent.commands` and its line of help; the module's `command` is it."""
 
 
-class LazyGroup(click.Group):
-    """A group that knows its commands' names and help lines, and imports one when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"moot.agent.commands.{COMMANDS[cmd_name][0]}")
-        found: click.Command = module.command
-        return found
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib  # only here: every command would pay for it at start
-
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise click.UsageError(f"{error.format_message()}{hint}", ctx) from None
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        names = [
-            CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)
-        ]
-        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="moot", message="%(prog)s %(version)s")
 def cli() -> None:
     """A gossip-pool agent that speaks memberlist and Serf and serves Nomad's agent API.
