@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cluster": ("cluster", "Run N real agents on this machine."),
     "chaos": ("chaos", "Break a running cluster on purpose, and mend it."),
     "sim": ("sim", "Simulate pools in virtual time: sweep parameters, tune a pool before it exists."),
+    "lab": ("lab", "Run scenarios on real agents or simulated ones, and judge what happened."),
     "serf": ("serf", "Serf's command line, for its agents and ours: `moot serf --help`."),
     "demo": ("demo", "Watch a real pool form, lose a member, and agree about it."),
     "keygen": ("keygen", "Make a key for gossip encryption."),
