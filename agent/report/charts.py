@@ -6,8 +6,7 @@ No name of a member is ever in a chart: matplotlib would read formulas and miss 
 import io
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any, Final
 from xml.etree import ElementTree as Xml
@@ -24,6 +23,8 @@ from moot.gossip.sim.timeline import Timeline
 
 POINTS_MAX: Final = 240
 CURVES_MAX: Final = 8
+SAMPLES_APART: Final = 0.5
+"""Seconds between two samples from which a rate is taken."""
 INK, FAINT, ONE, TWO, BAND = "#000001", "#000002", "#000003", "#000004", "#000005"
 COLOURS: Final = {INK: "ink", FAINT: "faint", ONE: "one", TWO: "two", BAND: "band"}
 """Stand-ins, and the variables of the page's style that replace them."""
@@ -72,13 +73,13 @@ def charts(run: Timeline, matrix: Matrix, measures: Measures) -> list[Chart]:
     return [chart for chart in found if chart is not None]
 
 
-def overview(measured: Sequence[Measures]) -> list[Chart]:
-    """Charts over several runs."""
+def overview(measured: Sequence[Measures], prefix: str) -> list[Chart]:
+    """Charts over several runs of one scenario; the prefix tells their elements from those of another one."""
     with mpl.rc_context(STYLE):
-        return _latencies(measured)
+        return _latencies(measured, prefix)
 
 
-def _latencies(measured: Sequence[Measures]) -> list[Chart]:
+def _latencies(measured: Sequence[Measures], prefix: str = "") -> list[Chart]:
     detection = (
         "Crash detected",
         "Part of the views in which a crashed member is gone, by seconds since the crash.",
@@ -98,11 +99,13 @@ def _latencies(measured: Sequence[Measures]) -> list[Chart]:
     for heading, text, spreads in (detection, dissemination, convergence):
         many = len(spreads) > 1 or heading != "Views agreed"
         if many and any(spread.count > 1 for spread in spreads):
-            found.append(_distribution(heading, text, spreads, measured))
+            found.append(_distribution(heading, text, spreads, measured, prefix))
     return found
 
 
-def _distribution(heading: str, text: str, spreads: Sequence[Spread], measured: Sequence[Measures]) -> Chart:
+def _distribution(
+    heading: str, text: str, spreads: Sequence[Spread], measured: Sequence[Measures], prefix: str
+) -> Chart:
     thin = spreads
     if len(spreads) == 1:
         crashes = measured[0].crashes
@@ -112,7 +115,7 @@ def _distribution(heading: str, text: str, spreads: Sequence[Spread], measured: 
 
     def draw(axes: Axes) -> None:
         for spread in thin[:CURVES_MAX]:
-            if spread.count:
+            if spread.count > 1:
                 _steps(axes, spread.values, spread.count + spread.missed, color=TWO, linewidth=0.7, linestyle="--")
         _steps(axes, every, total, color=ONE, linewidth=1.8)
         axes.set_ylim(0, 103)
@@ -122,7 +125,7 @@ def _distribution(heading: str, text: str, spreads: Sequence[Spread], measured: 
 
     one = "run" if len(spreads) > 1 else "crash"
     more = f" Dashed: each {one}{f', the first {CURVES_MAX}' if len(thin) > CURVES_MAX else ''}." if thin else ""
-    return Chart(heading, text + more, _svg(heading, draw))
+    return Chart(heading, text + more, _svg(prefix + heading, draw))
 
 
 def _steps(axes: Axes, values: Sequence[float], total: int, **style: Any) -> None:
@@ -131,7 +134,7 @@ def _steps(axes: Axes, values: Sequence[float], total: int, **style: Any) -> Non
     kept = [place for place in range(len(values)) if place % every == 0 or place == len(values) - 1]
     across = [values[0], *(values[place] for place in kept)]
     up = [0.0, *(100 * (place + 1) / total for place in kept)]
-    axes.plot(across, up, drawstyle="steps-post", marker="o" if len(kept) == 1 else None, **style)
+    axes.plot(across, up, drawstyle="steps-post", **style)
 
 
 def _kinds(run: Timeline, matrix: Matrix) -> Chart | None:
@@ -141,8 +144,8 @@ def _kinds(run: Timeline, matrix: Matrix) -> Chart | None:
     def draw(axes: Axes) -> None:
         _shade(axes, run)
         axes.plot([*matrix.stops, run.end], [*matrix.kinds, matrix.kinds[-1]], drawstyle="steps-post", color=ONE)
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(0, max(2.1, axes.get_ylim()[1]))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         _time_axis(axes, run)
 
     text = "How many different views there are among agents that run; 1 is agreement. Hatched: a fault is active."
@@ -161,18 +164,25 @@ def _samples(run: Timeline) -> list[Chart]:
         ("Messages sent", "messages per second and agent", lambda sample: sample.messages),
     )
     for heading, unit, of in rates:
-        values = [
-            (after.at, (of(after) - of(before)) / (after.at - before.at))
-            for series in held.values()
-            for before, after in pairwise(series)
-            if after.at > before.at and 0 <= of(before) <= of(after)
-        ]
+        values = [rate for series in held.values() for rate in _rates(series, of)]
         found.append(_by_time(run, heading, unit, values, width))
     healths = [(each.at, float(each.health)) for series in held.values() for each in series if each.health >= 0]
     found.append(_by_time(run, "Health scores", "score, 0 is healthy", healths, width))
     answers = [(each.at, 1000 * each.http) for series in held.values() for each in series if each.http >= 0]
     found.append(_by_time(run, "HTTP answers", "milliseconds", answers, width))
     return [chart for chart in found if chart is not None]
+
+
+def _rates(series: Sequence[Sample], of: Callable[[Sample], int]) -> Iterator[tuple[float, float]]:
+    """What a count grew by per second, between samples that are far enough apart."""
+    before = series[0]
+    for after in series[1:]:
+        grown = of(after) - of(before)
+        if of(before) < 0 or grown < 0:
+            before = after  # not measured, or it started anew
+        elif after.at - before.at >= SAMPLES_APART:
+            yield after.at, grown / (after.at - before.at)
+            before = after
 
 
 def _by_time(
@@ -192,7 +202,8 @@ def _by_time(
             across, [max(bins[each]) for each in times], color=TWO, linestyle="--", label="highest", linewidth=1
         )
         axes.plot(across, [median(bins[each]) for each in times], color=ONE, label="median")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(1.05, axes.get_ylim()[1]))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axes.legend(loc="upper right")
         _time_axis(axes, run)
 

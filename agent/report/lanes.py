@@ -6,14 +6,14 @@ from itertools import pairwise
 from math import inf
 from typing import Final
 
-from moot.agent.report.views import Matrix, choose
+from moot.agent.report.views import Matrix, agents_of, choose
 from moot.gossip.actions import Flood, parse
 from moot.gossip.afflict import afflict
 from moot.gossip.errors import ConfigError
 from moot.gossip.faults import Conditions
 from moot.gossip.selectors import select
 from moot.gossip.sim.history import Command, EventSent, Waited
-from moot.gossip.sim.timeline import Timeline
+from moot.gossip.sim.timeline import Span, Timeline
 from moot.gossip.sim.verdicts import took
 
 ROWS_MAX: Final = 100
@@ -67,7 +67,7 @@ class Lanes:
 def lanes(run: Timeline, matrix: Matrix, first: Sequence[str] = ()) -> Lanes:
     """The timeline of a run. When there are too many members, those of `first` are drawn before others."""
     end = run.end or 1.0
-    names = list(run.lives) or matrix.observers
+    names = agents_of(run)
     drawn = choose(names, [*first, *matrix.observers], ROWS_MAX)
     members = list(dict.fromkeys([*run.history.names, *names]))
     troubles, left_out = _packed(run, end)
@@ -113,10 +113,14 @@ def _packed(run: Timeline, end: float) -> tuple[list[list[Block]], int]:
     found: list[list[Block]] = []
     free_at: list[float] = []
     left_out = 0
+    joined: dict[tuple[Span, str], list[str]] = {}
     for span, words in run.troubles:
+        joined.setdefault((span, words.split()[0]), []).append(words)
+    for (span, _), several in joined.items():
+        words = "; ".join(several)
         lane = next((number for number, free in enumerate(free_at) if free <= span.began), len(free_at))
         if lane == LANES_MAX:
-            left_out += 1
+            left_out += len(several)
             continue
         if lane == len(free_at):
             free_at.append(0.0)

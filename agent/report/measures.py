@@ -11,6 +11,8 @@ from moot.gossip.sim.timeline import Span, Timeline, Up, quantile
 
 WINDOW = 120.0
 """Seconds after which a crash that was not seen counts as missed, as for the checker `detection`."""
+QUIET_WINDOW = 60.0
+"""Seconds after which views that do not agree count as never agreeing, as for the checker `convergence`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ def _settled(run: Timeline) -> list[Settled]:
     found = []
     for at, until in quiet_times(run):
         agreed_at, _ = settling(run, at, until, False)
-        found.append(Settled(at, None if agreed_at is None else agreed_at - at))
+        if agreed_at is not None or until - at >= QUIET_WINDOW:
+            found.append(Settled(at, None if agreed_at is None else agreed_at - at))
     return found
 
 

@@ -35,6 +35,10 @@ SYMBOLS: Final = {"alive": "+", "suspect": "s", "leaving": "<", "left": "-", "fa
 MARKS: Final = {"holds": "✓", "violated": "✗", "unknown": "?"}
 ROWS_MAX: Final = 200
 """Most rows of a table."""
+EVIDENCE_SHOWN: Final = 6
+"""Pieces of evidence that are shown at once; more are behind a click."""
+SCENARIOS_MAX: Final = 12
+"""Most scenarios of which a page over several runs has charts."""
 
 
 def run_page(
@@ -46,7 +50,8 @@ def run_page(
     found: dict[str, Any] = {
         "title": f"{run.scenario}: {run.outcome}",
         "run": run,
-        "excerpts": _excerpts(run.properties, timeline, logs),
+        "properties": _properties(run.properties, timeline, logs),
+        "evidence_shown": EVIDENCE_SHOWN,
         "lanes": lanes(timeline, views, concerned),
         "views": views,
         "members_max": MEMBERS_MAX,
@@ -67,13 +72,19 @@ def index_page(report: ReportShape, measured: Sequence[Measures]) -> str:
     for run, measures in zip(report.runs, measured, strict=True):
         of = {check: [each for each in run.properties if each.check == check] for check in checks}
         rows.append((run, of, measures))
+    scenarios = []
+    for number, name in enumerate(dict.fromkeys(run.scenario for run in report.runs)):
+        of_it = [measures for run, measures in zip(report.runs, measured, strict=True) if run.scenario == name]
+        drawn = charts.overview(of_it, f"{number} ") if len(of_it) > 1 and number < SCENARIOS_MAX else []
+        scenarios.append((name, len(of_it), _drawn(drawn)))
     wrong_first = sorted(rows, key=lambda row: row[0].as_expected)
     found: dict[str, Any] = {
         "title": f"{count(len(report.runs), 'run')}: {report.outcome}",
         "report": report,
         "checks": checks,
         "rows": wrong_first,
-        "charts": _drawn(charts.overview(measured)),
+        "scenarios": scenarios[:SCENARIOS_MAX],
+        "left_out": len(scenarios) - SCENARIOS_MAX,
     }
     return _render("index.html", found, script=False)
 
@@ -84,9 +95,13 @@ def _concerned(run: RunShape) -> list[str]:
     return list(dict.fromkeys(name for each in ordered for piece in each.evidence for name in piece.members))
 
 
-def _excerpts(properties: Sequence[PropertyShape], timeline: Timeline, logs: "RunLogs | None") -> list[list[Excerpt]]:
+def _properties(
+    properties: Sequence[PropertyShape], timeline: Timeline, logs: "RunLogs | None"
+) -> list[tuple[PropertyShape, list[Excerpt]]]:
+    """Each with its excerpts; those that are not as expected first."""
     began, held = (logs.began, logs.files) if logs else (0.0, {})
-    return [excerpts(each, timeline.history, began, held) for each in properties]
+    ordered = sorted(properties, key=lambda each: each.outcome == each.expected)
+    return [(each, excerpts(each, timeline.history, began, held)) for each in ordered]
 
 
 def _spreads(measures: Measures) -> list[tuple[str, Any]]:
@@ -98,7 +113,7 @@ def _spreads(measures: Measures) -> list[tuple[str, Any]]:
     ]
     if len(measures.crashes) > 1:
         rows[1:1] = [(f"crash of {each.member} at {each.at:.1f} s", each.spread) for each in measures.crashes]
-    return rows
+    return [(name, spread) for name, spread in rows if spread.count or spread.missed]
 
 
 def _data(views: Matrix, timeline: Timeline) -> dict[str, Any]:

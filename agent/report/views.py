@@ -5,7 +5,7 @@ What is drawn is bounded: so many members, so many stops, so many changes. Steps
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,16 +58,26 @@ Change = tuple[float, int, int, int]
 
 def matrix(run: Timeline, first: Sequence[str] = ()) -> Matrix:
     """The views of a run. When there are too many members, those of `first` are drawn before others."""
-    agents = list(run.lives) or list(run.history.names)
+    agents = agents_of(run)
     observers = choose(agents, [*first, *_touched(run)], MEMBERS_MAX)
     members = dict.fromkeys(observers)
     members.update((subject, None) for observer, subject in run.views if observer in members)
-    subjects = choose(list(members), [*observers, *first], MEMBERS_MAX)
+    subjects = choose(_in_order(run, members), [*observers, *first], MEMBERS_MAX)
     changes = sorted(_changes(run, observers, subjects), key=lambda change: change[0])
     step = _step(changes)
     found = Matrix(observers, subjects, len(agents) - len(observers), step)
     _Replay(run, found).play(changes)
     return found
+
+
+def agents_of(run: Timeline) -> list[str]:
+    """All agents that ever ran, in the order in which the run names them."""
+    return _in_order(run, run.lives) or list(run.history.names)
+
+
+def _in_order(run: Timeline, names: Iterable[str]) -> list[str]:
+    places = {name: place for place, name in enumerate(run.history.names)}
+    return sorted(names, key=lambda name: places.get(name, len(places)))
 
 
 def choose(names: Sequence[str], first: Sequence[str], most: int) -> list[str]:

@@ -40,7 +40,7 @@
     let left = Math.min(130, longest + 30, room * 0.35);
     let size = Math.floor((room - left) / Math.max(1, width));
     if (size < 9) { left = 4; size = Math.floor((room - left) / Math.max(1, width)); }
-    size = Math.max(2, Math.min(26, size));
+    size = Math.max(2, Math.min(32, size));
     const top = size >= 9 ? 18 : 4;
     shape = { cell: size, left, top };
     const wide = left + size * width + 1, high = top + size * observers.length + 1;
