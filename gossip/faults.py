@@ -217,8 +217,11 @@ class Conditions:
         self._faults = dict(other._faults)
         self._side = dict(other._side)
         self._paused = set(other._paused)
-        self._slow = dict(other._slow)
-        self._clocks = dict(other._clocks)
+        slow, clocks = dict(other._slow), dict(other._clocks)
+        self._slow.clear()
+        self._slow.update(slow)
+        self._clocks.clear()
+        self._clocks.update(clocks)
         self._disk_full = set(other._disk_full)
         self._look()
 
@@ -247,12 +250,12 @@ class Conditions:
 
     @property
     def slow(self) -> Mapping[str, float]:
-        """Who is slow, and by how many seconds; not to be changed."""
+        """Who is slow, and by how many seconds; not to be changed. It is the same object always."""
         return self._slow
 
     @property
     def clocks(self) -> Mapping[str, Clock]:
-        """Whose clock is wrong; not to be changed."""
+        """Whose clock is wrong; not to be changed. It is the same object always."""
         return self._clocks
 
     @property

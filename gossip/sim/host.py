@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from moot.gossip.faults import TRUE_CLOCK, Conditions, SkewedClock
+from moot.gossip.faults import Conditions, SkewedClock
 from moot.gossip.record import Address, Ticket
 from moot.gossip.serf.core import Serf
 from moot.gossip.sim.calendar import Calendar
@@ -48,6 +48,8 @@ class Host:
         self._calendar = calendar
         self._network = network
         self._conditions = conditions
+        self._clocks = conditions.clocks
+        self._slow = conditions.slow
         self._observe = observe
         self._waiting: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         """What came up while paused, oldest first."""
@@ -60,7 +62,7 @@ class Host:
     def now(self) -> float:
         """What its clock shows, in seconds."""
         if self._skew is None:
-            if self._conditions.clock(self.name) is TRUE_CLOCK:
+            if self.name not in self._clocks:
                 return self._calendar.now
             self._skew = SkewedClock()
         return self._skew.read(self._calendar.now, self._conditions.clock(self.name))
@@ -120,16 +122,15 @@ class Host:
 
     def _timer_due(self, kind: Timer, token: int, due: float) -> None:
         """Unless its clock was set back meanwhile: a timer never fires early."""
-        if self.now < due - EARLY_MAX and self.alive:
+        if (self._skew is not None or self.name in self._clocks) and self.alive and self.now < due - EARLY_MAX:
             self._wait(kind, token, due)
         else:
             self._drive(self._on_timer, kind, token)
 
     def _take(self, step: Callable[..., None], *args: object) -> None:
         """Handle a message now, or late if the member is slow."""
-        late = self._conditions.slowness(self.name)
-        if late:
-            self._calendar.after(late, self._drive, step, *args)
+        if self.name in self._slow:
+            self._calendar.after(self._slow[self.name], self._drive, step, *args)
         else:
             self._drive(step, *args)
 
