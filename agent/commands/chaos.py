@@ -1,15 +1,22 @@
 """`moot chaos`: faults in a running cluster, one word each."""
 
+import sys
 from collections.abc import Sequence
 
 import click
 
 from moot.agent import cluster_world, text
 from moot.agent.chaos import Chaos
+from moot.agent.chaos_monkey import Monkey
 from moot.agent.commands.cluster_options import known, name_option, warn_untold
 from moot.agent.console import json_option, print_json
+from moot.agent.interrupts import caught
 from moot.gossip.actions import parse
+from moot.gossip.amounts import seconds
 from moot.gossip.errors import ConfigError
+from moot.gossip.selectors import select
+from moot.gossip.sim.monkey import DRAWS, check_faults
+from moot.gossip.sim.scenario import Chance
 
 SCOPE = "[WAY] [udp|tcp]"
 VERBS: dict[str, tuple[str, str]] = {
@@ -18,6 +25,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "cont": ("MEMBERS", "Let stopped processes go on, and do at once what they missed."),
     "start": ("MEMBERS [via MEMBERS] [fresh]", "Start again what has ended; fresh is without its snapshot."),
     "restart": ("MEMBERS [via MEMBERS] [fresh]", "End processes and start them again where they were."),
+    "move": ("MEMBERS [via MEMBERS] [fresh]", "End processes and start them again at new addresses."),
+    "twin": ("MEMBERS [via MEMBERS]", "Start another agent of the same name at another address."),
     "leave": ("MEMBERS", "Let agents leave the pool in good order."),
     "partition": ("MEMBERS [MEMBERS]...", "Part the network into groups; who is in none forms one more."),
     "cut": (SCOPE, "Let nothing pass: 'a>b' one way, 'a<>b' both, a on every link of a."),
@@ -86,6 +95,73 @@ def _add(verb: str, form: str, line: str) -> None:
 
 for _verb, (_form, _line) in VERBS.items():
     _add(_verb, _form, _line)
+
+
+def _duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    try:
+        return seconds(value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _faults(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    found = tuple(word.strip() for word in value.split(",") if word.strip())
+    try:
+        check_faults(found)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+    return found
+
+
+@command.command("monkey")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same one draws the same.")
+@click.option(
+    "--for", "lasts", default="60s", show_default=True, metavar="TIME", callback=_duration, help="How long."
+)
+@click.option(
+    "--every",
+    default="5s",
+    show_default=True,
+    metavar="TIME",
+    callback=_duration,
+    help="Between two faults; each lasts as long.",
+)
+@click.option(
+    "--faults",
+    default="kill,stop,partition,loss,slow",
+    show_default=True,
+    metavar="KIND,...",
+    callback=_faults,
+    help=f"What to draw from: {', '.join(DRAWS)}.",
+)
+@click.option("--members", default="all", show_default=True, help="Whom it may strike.")
+@name_option("moot", "The cluster to break.")
+@json_option
+def monkey(
+    seed: int, lasts: float, every: float, faults: tuple[str, ...], members: str, name: str, as_json: bool
+) -> None:
+    """Break a cluster by chance for a while, one thing after the other, each undone when the next one comes.
+
+    At the end, on Ctrl-C too, all is calm and whoever was killed is started again. With --json each deed is a line.
+    """
+    if not every:
+        raise click.BadParameter("there must be time between two faults", param_hint="'--every'")
+    chaos = Chaos(name)
+    names = [node.name for node in chaos.state().nodes]
+    try:
+        select(members, names)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint="'--members'") from None
+
+    def tell(at: float, words: str) -> None:
+        if as_json:
+            print_json({"at": round(at, 3), "did": words})
+        else:
+            click.echo(f"{at:6.1f}s  {text.printable(words)}")
+        sys.stdout.flush()
+
+    with caught() as interrupts:
+        Monkey(chaos, interrupts, tell).play(Chance(faults=faults, lasts=lasts, every=every, members=members), seed)
 
 
 @command.command("show")

@@ -29,6 +29,8 @@ EXAMPLES = {
     "cont": "cont 1",
     "start": "start 1 via 2 fresh",
     "restart": "restart 1",
+    "move": "move 1 via 2",
+    "twin": "twin 1",
     "leave": "leave 1",
     "partition": "partition 1 2",
     "cut": "cut 1>2 udp",
