@@ -239,10 +239,11 @@ class ClientAgent:
                 if str(refusal) != NOT_FOUND:
                     raise
                 heart.unknown()
-        if body is None:
-            body = await link.call("Node.Register", self._registration(), within=heart.patience)
-            self._log.info("registered with server", server=address)
-        return self._granted(address, decode_granted(body))
+        if body is not None:
+            return self._granted(address, decode_granted(body))
+        granted = decode_granted(await link.call("Node.Register", self._registration(), within=heart.patience))
+        self._log.info("registered with server", server=address)
+        return self._granted(address, granted)
 
     def _registration(self) -> bytes:
         settings, http = self._settings, self._http_address()

@@ -211,8 +211,10 @@ def encode_granted(granted: Granted) -> bytes:
 
 
 def decode_granted(body: bytes) -> Granted:
-    """Raises WireError."""
-    fields = fields_of(body)
+    """Raises WireError, also when it is no map at all: nothing was granted then."""
+    fields = pack.unpack(body)
+    if not isinstance(fields, dict):
+        raise WireError("field", "no map in the answer")
     servers = pack.list_of(fields.get(b"Servers"), lambda item: pack.as_fields(item, (b"RPCAdvertiseAddr",)))
     return Granted(
         ttl=pack.i64(fields, b"HeartbeatTTL") / NANOSECONDS,
