@@ -155,13 +155,16 @@ class ProcessLab:
         self._under_way: list[Future[None]] = []
         self._victims: dict[str, str] = {}
         self._flood: Flood | None = None
+        self._ready = False
 
     def play(self) -> History:
         """Make the pool, take the steps, and tell all that happened."""
         with self._watch:
             player = Player(self.scenario, self.seed, self, self._say)
             self._boot()
-            player.await_ready()
+            if not player.await_ready():
+                raise ClusterError(f"the agents of {self.scenario.name} did not find each other")
+            self._ready = True
             player.play()
             self.history.add(Ended(self.now))
             end = self.now
@@ -276,7 +279,10 @@ class ProcessLab:
             if not life.over and not life.leaving and not life.node.process.alive():
                 self._ended(self.now, life, "ended")
                 words = cluster_start.last_words(self._cluster.directory, life.node.name)
-                self._say(f"{life.node.name} has ended by itself: {words[-1] if words else 'without a word'}")
+                told = f"{life.node.name} has ended by itself: {words[-1] if words else 'without a word'}"
+                if not self._ready:
+                    raise ClusterError(told)
+                self._say(told)
         done = [future for future in self._under_way if future.done()]
         self._under_way = [future for future in self._under_way if future not in done]
         for future in done:

@@ -25,8 +25,13 @@ class Sight(Protocol):
 
 
 def is_reached(goal: Goal, sight: Sight, names: Sequence[str]) -> bool:
-    """Whether it holds, for those that run and are not stopped. `names` are whom the goal's words mean."""
+    """Whether it holds, for those that run and are not stopped; nothing does when nobody does.
+
+    `names` are whom the goal's words mean.
+    """
     running = sight.running()
+    if not running:
+        return False
     if goal.what == "agreed":
         members = set(running.values())
         return all(sight.alive(name) == members for name in running)
