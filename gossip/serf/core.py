@@ -95,15 +95,15 @@ class Serf:
         counters: Counters | None = None,
         keyring: KeyStore | None = None,
         contacts: Contacts | None = None,
+        listed: Roster | None = None,
     ) -> None:
-        """Raises ConfigError when the tags are too long."""
+        """`listed` is for `table` what `roster` is for Swim's. Raises ConfigError when the tags are too long."""
         self.name = name
         self.counters = counters or Counters()
         self._config = config
         self._effects = effects
         self._guard, self._codec = guard, codec
-        self._encrypted = keyring is not None
-        self._contacts = contacts or Contacts()
+        self._encrypted, self._contacts = keyring is not None, contacts or Contacts()
         self.swim = swim = Swim(
             name=name,
             address=address,
@@ -129,6 +129,7 @@ class Serf:
             codec=codec,
             rng=rng,
             counters=self.counters,
+            listed=listed,
         )
         self._make_parts(state, size_of, keyring)
         self._joins: dict[Ticket, bool] = {}
@@ -145,7 +146,7 @@ class Serf:
         self._announcer = Announcer(state, self._membership, self._outbox)
         self._ghost = Ghost(state, self._membership, self._announcer)
         self._events = UserEvents(state.config.event_buffer)
-        table = self._membership.table
+        self.table = table = self._membership.table
         self._queries = Queries(state, self._outbox, table, lambda now, query: self._internal.answer(now, query))
         self._asking = Asking(state, self._queries, self._outbox)
         self._internal = Internal(state, table, keyring, self._queries, self._asking)
@@ -483,8 +484,7 @@ class Serf:
         self._contacts.forget(name)
 
     def _on_name_conflict(self, now: float, event: NameConflict) -> None:
-        mode = self._config.conflict
-        if mode == "off":
+        if (mode := self._config.conflict) == "off":
             return
         self._effects.notify(event)
         if mode == "vote" and event.held.name == self.name and self.state is SerfState.ALIVE:

@@ -1,12 +1,14 @@
 """SerfMember and its status: what Serf holds of a member, on top of Swim's record."""
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
 
 from moot.gossip.pack import text_size
 from moot.gossip.record import Address, message
 from moot.gossip.serf.tags import decode_tags
 from moot.gossip.swim.member import Member
+from moot.gossip.swim.pages import Pages
+from moot.gossip.swim.table import Roster
 
 
 class MemberStatus(enum.Enum):
@@ -68,14 +70,59 @@ def entry_size(name: str) -> int:
     return ENTRY_BYTES + text_size(name)
 
 
+class LamportTimes(Mapping[str, int]):
+    """Everybody's last Lamport time as it was at one moment: what a push/pull tells, and no copy of the table."""
+
+    __slots__ = ("_length", "_roster", "rows")
+
+    def __init__(self, rows: Pages[SerfMember], length: int, roster: Roster) -> None:
+        self.rows = rows
+        self._length = length
+        self._roster = roster
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[str]:
+        return (member.name for member in self.rows)
+
+    def __getitem__(self, name: str) -> int:
+        row = self._roster.row(name)
+        held = self.rows.get(row) if row is not None else None
+        if held is None or held.name != name:
+            # it may have been dropped since, and its row be another's
+            held = next((member for member in self.rows if member.name == name), None)
+        if held is None:
+            raise KeyError(name)
+        return held.ltime
+
+    def __repr__(self) -> str:
+        return repr(dict(self.items()))
+
+    def items(self) -> "_Items":
+        return _Items(self)
+
+
+class _Items(ItemsView[str, int]):
+    """Without a look for each name."""
+
+    _mapping: LamportTimes
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return ((member.name, member.ltime) for member in self._mapping.rows)
+
+
 class SerfTable:
     """Everybody Serf knows, ourselves included, whatever their status; failed and left ones also listed apart.
 
-    Nothing here decides; it keeps the lists and counts consistent with the members.
+    Nothing here decides; it keeps the lists and counts consistent with the members. Rows are as in Swim's table,
+    of a roster of their own: members are listed here for longer.
     """
 
-    def __init__(self) -> None:
-        self._by_name: dict[str, SerfMember] = {}
+    def __init__(self, roster: Roster | None = None) -> None:
+        self._roster = roster or Roster()
+        self._rows: Pages[SerfMember] = Pages()
+        self._length = 0
         self._failed: dict[str, None] = {}
         self._left: dict[str, None] = {}
         self.leaving: dict[str, None] = {}
@@ -91,14 +138,41 @@ class SerfTable:
         """Grows with every change."""
 
     def __len__(self) -> int:
-        return len(self._by_name)
+        return self._length
 
     def __iter__(self) -> Iterator[SerfMember]:
-        return iter(self._by_name.values())
+        return iter(self._rows)
 
     def get(self, name: str) -> SerfMember | None:
         """The member of that name, None when Serf knows none."""
-        return self._by_name.get(name)
+        row = self._roster.row(name)
+        return self._rows.get(row) if row is not None else None
+
+    def ltimes(self) -> LamportTimes:
+        """Everybody's last Lamport time, as of now."""
+        return LamportTimes(self._rows.copy(), self._length, self._roster)
+
+    def news(self, told: Mapping[str, int]) -> Iterable[tuple[str, int]]:
+        """Of what a peer tells of its members, what may be newer than what we hold."""
+        if isinstance(told, LamportTimes):
+            return ((member.name, member.ltime) for member in told.rows.unlike(self._rows))
+        return told.items()
+
+    def lend_to(self, others: Sequence["SerfTable"]) -> None:
+        """Let other tables of the same roster hold what this one does, instead of what they held so far.
+
+        All are ALIVE here. The pages are shared until they change.
+        """
+        assert self.alive_count == self._length
+        for other in others:
+            for member in other:
+                self._roster.release(member.name)
+            other._rows.become(self._rows)
+            other._length, other.alive_count = self._length, self.alive_count
+            other.size, other.live_size = self.size, self.live_size
+            other.version += 1
+        for member in self:
+            self._roster.acquire(member.name, len(others))
 
     @property
     def failed(self) -> list[str]:
@@ -124,17 +198,28 @@ class SerfTable:
 
     def put(self, member: SerfMember) -> None:
         """Add a member, or replace the one of that name."""
-        held = self._by_name.get(member.name)
+        row = self._roster.row(member.name)
+        held = self._rows.get(row) if row is not None else None
+        if held is None:
+            row = self._roster.acquire(member.name)
+            self._length += 1
         if held is None or held.status is not member.status:
             if held is not None:
                 self._unlist(held)
             self._list(member)
-        self._by_name[member.name] = member
+        assert row is not None
+        self._rows.put(row, member)
         self.version += 1
 
     def remove(self, name: str) -> SerfMember:
         """Drop a member that is held; answers it as it stood."""
-        held = self._by_name.pop(name)
+        row = self._roster.row(name)
+        held = self._rows.get(row) if row is not None else None
+        assert row is not None, name
+        assert held is not None, name
+        self._rows.put(row, None)
+        self._roster.release(name)
+        self._length -= 1
         self._unlist(held)
         self.version += 1
         return held

@@ -38,7 +38,7 @@ class Membership:
 
     def __init__(self, state: State, refute: Callable[[float], None], forgotten: Callable[[str], None]) -> None:
         self.clock = LamportClock()
-        self.table = SerfTable()
+        self.table = SerfTable(state.listed)
         self.recent = RecentIntents()
         self.pruned = PruneMemory()
         self.staying = True
@@ -56,8 +56,6 @@ class Membership:
         """How often each came back within the flap timeout after it had failed."""
         self._prunes: dict[str, int] = {}
         """Prunes that wait until a leaving member had its chance to refute, with their alarms."""
-        self._ltimes: Mapping[str, int] = {}
-        self._ltimes_version = -1
 
     # what Swim saw
 
@@ -176,7 +174,7 @@ class Membership:
                 self.on_leave_intent(now, LeaveIntent(ltimes.get(name, 0) + 1, name))
         left = set(remote.left_members)
         missed = []
-        for name, ltime in ltimes.items():
+        for name, ltime in self.table.news(ltimes):
             held = get(name)
             if held is not None and ltime <= held.ltime:
                 # most entries of most push/pulls: nothing new, and the clock is past it
@@ -191,11 +189,8 @@ class Membership:
     # what we tell others
 
     def status_ltimes(self) -> Mapping[str, int]:
-        """Everybody's last Lamport time. Shared between push/pulls while nothing changes."""
-        if self._ltimes_version != self.table.version:
-            self._ltimes = {member.name: member.ltime for member in self.table}
-            self._ltimes_version = self.table.version
-        return self._ltimes
+        """Everybody's last Lamport time."""
+        return self.table.ltimes()
 
     def left_members(self) -> Sequence[str]:
         """Names of those that left."""

@@ -9,6 +9,7 @@ from moot.gossip.serf.alarms import Alarms
 from moot.gossip.serf.codec import Codec
 from moot.gossip.swim.core import Swim
 from moot.gossip.swim.effects import Effects
+from moot.gossip.swim.table import Roster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,3 +25,5 @@ class State:
     codec: Codec
     rng: Random
     counters: Counters
+    listed: Roster | None = None
+    """The rows of its table, if it shares them with others."""

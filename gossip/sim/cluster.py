@@ -77,6 +77,7 @@ class SimCluster:
         self._layer = layer
         self._serf_config = serf or SerfConfig()
         self._roster = Roster(shared=True)
+        self._listed = Roster(shared=True)
         self._boots: dict[str, int] = {}
         self._placed_count = 0
         self._digest = hashlib.blake2b(digest_size=16)
@@ -118,15 +119,15 @@ class SimCluster:
         self._silent = True
         for name in self.names:
             self.start(name)
-        members = [_swim_of(self.hosts[name].core).me for name in self.names]
-        for name in self.names:
-            core = self.hosts[name].core
-            table = _swim_of(core).members
-            for member in members:
-                if member.name != name:
-                    table.put(self.now, member)
-                    if isinstance(core, Serf):
-                        core.on_event(self.now, MemberJoined(member))
+        first, *others = (self.hosts[name].core for name in self.names)
+        for other in others:
+            member = _swim_of(other).me
+            _swim_of(first).members.put(self.now, member)
+            if isinstance(first, Serf):
+                first.on_event(self.now, MemberJoined(member))
+        _swim_of(first).members.lend_to([_swim_of(other).members for other in others])
+        if isinstance(first, Serf):
+            first.table.lend_to([other.table for other in others if isinstance(other, Serf)])
         self._silent = False
 
     def _start_pending(self, name: str, join: Sequence[str]) -> None:
@@ -375,6 +376,7 @@ class SimCluster:
             codec=serf_codec,
             roster=self._roster,
             keyring=host.keyring,
+            listed=self._listed,
         )
 
     def _observe(self, name: str, event: object) -> None:

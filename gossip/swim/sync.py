@@ -4,17 +4,18 @@ Gossip is fast and forgets; push/pull is slow and complete. A remote entry that 
 a suspicion, so that nobody is killed by hearsay.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from moot.gossip.errors import CommandError
 from moot.gossip.record import Address, Ticket
 from moot.gossip.swim.claims import Claims
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.events import JoinFinished, MergeRefused, SyncFailed
-from moot.gossip.swim.member import VERSIONS, Member, Status
+from moot.gossip.swim.member import Member, Status
 from moot.gossip.swim.messages import Alive, Dead, ErrorReply, PushPull, StreamMessage, Suspect
 from moot.gossip.swim.scaling import push_pull_scale
 from moot.gossip.swim.state import State
+from moot.gossip.swim.table import Roll, is_versioned
 
 
 class Join:
@@ -102,7 +103,7 @@ class Sync:
         return push_pull_scale(self._state.config.push_pull_interval, len(self._state.members))
 
     def _local_state(self, *, join: bool) -> PushPull:
-        return PushPull(join, _versioned(self._state.members), self._state.upper.local_state(join))
+        return PushPull(join, self._state.members.roll(), self._state.upper.local_state(join))
 
     def _next_of(self, join: Join) -> None:
         index = join.next_index
@@ -137,14 +138,13 @@ class Sync:
     def _merge(self, now: float, remote: PushPull, join: bool) -> str | None:
         """Take a remote table over (memberlist mergeRemoteState); answers why not, None if done."""
         state = self._state
-        members = _versioned(remote.members)
-        reason = versions_conflict(members, _versioned(state.members))
+        reason = versions_conflict(remote.members, state.members.roll())
         if reason is None and join:
             reason = state.upper.guard_merge(remote.members)
             state.counters.guard_refusals += reason is not None
         if reason is not None:
             return reason
-        for member in members:
+        for member in state.members.unlike(remote.members):
             self._merge_member(now, member)
         if remote.state is not None:
             state.upper.merge_state(now, remote.state, join)
@@ -160,32 +160,28 @@ class Sync:
             self._claims.suspect(now, Suspect(member.incarnation, member.name, self._state.name))
 
 
-def _versioned(members: Iterable[Member]) -> list[Member]:
-    """The members that a push/pull is about: those with a whole version vector.
-
-    Deviation: the reference lists all, and a missing version counts as 0 and fails the merge: one datagram
-    that announces a member without versions then ends all push/pulls of a pool. Here such a member is
-    neither sent nor taken over by push/pull.
-    """
-    return [member for member in members if len(member.versions) >= len(VERSIONS)]
+def _kinds(members: Sequence[Member]) -> Collection[tuple[bytes, bool]]:
+    """The version vectors of those that a push/pull is about, and whether such a one is ALIVE."""
+    if isinstance(members, Roll):
+        return members.kinds
+    return {(member.versions, member.status is Status.ALIVE) for member in members if is_versioned(member)}
 
 
-def versions_conflict(remote: Iterable[Member], local: Iterable[Member]) -> str | None:
+def versions_conflict(remote: Sequence[Member], local: Sequence[Member]) -> str | None:
     """Why two tables cannot be merged, None if they can (memberlist verifyProtocol).
 
     The ranges of all alive members must overlap, and the current versions of **every** entry, dead ones
-    too, must lie in the overlap. All have whole version vectors.
+    too, must lie in the overlap.
     """
-    everybody: dict[bytes, str] = {}
-    alive: set[bytes] = set()
-    for member in (*remote, *local):
-        everybody.setdefault(member.versions, member.name)
-        if member.status is Status.ALIVE:
-            alive.add(member.versions)
+    kinds = {*_kinds(remote), *_kinds(local)}
+    alive = [versions for versions, is_alive in kinds if is_alive]
     for what, low, high, current in (("protocol", 0, 1, 2), ("delegate protocol", 3, 4, 5)):
         lowest = max((versions[low] for versions in alive), default=0)
         highest = min((versions[high] for versions in alive), default=255)
-        for versions, name in everybody.items():
-            if not lowest <= versions[current] <= highest:
-                return f"member '{name}' speaks {what} {versions[current]}, which is not within [{lowest}, {highest}]"
+        if all(lowest <= versions[current] <= highest for versions, _ in kinds):
+            continue
+        for member in filter(is_versioned, (*remote, *local)):
+            speaks = member.versions[current]
+            if not lowest <= speaks <= highest:
+                return f"member '{member.name}' speaks {what} {speaks}, which is not within [{lowest}, {highest}]"
     return None

@@ -1,14 +1,15 @@
 """MemberTable: who we know, and Roster: which row a name has.
 
-The table is a list of references to immutable members. Ten thousand simulated views of ten thousand
-members then cost 8 bytes an entry, and two equal tables compare in C.
+The table holds references to immutable members, in pages that simulated views share until they change.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from random import Random
+from typing import overload
 
-from moot.gossip.swim.member import Member, Status
+from moot.gossip.swim.member import VERSIONS, Member, Status
+from moot.gossip.swim.pages import MASK, SHIFT, Pages
 
 MEMBERS_MAX = 1 << 20
 """As many members as a push/pull may carry."""
@@ -46,8 +47,8 @@ class Roster:
         """The row of a name that some table holds."""
         return self._rows.get(name)
 
-    def acquire(self, name: str) -> int:
-        """The row of a name, made if need be; to be released by `release`."""
+    def acquire(self, name: str, times: int = 1) -> int:
+        """The row of a name, made if need be; to be released by `release` as many times."""
         row = self._rows.get(name)
         if row is None:
             if self._free:
@@ -56,7 +57,7 @@ class Roster:
                 row = len(self._holders)
                 self._holders.append(0)
             self._rows[name] = row
-        self._holders[row] += 1
+        self._holders[row] += times
         return row
 
     def release(self, name: str) -> None:
@@ -75,6 +76,43 @@ class Roster:
         self._free = []
 
 
+def is_versioned(member: Member) -> bool:
+    """Whether a push/pull is about it: it has a whole version vector.
+
+    Deviation: the reference lists all, and a missing version counts as 0 and fails the merge: one datagram
+    that announces a member without versions then ends all push/pulls of a pool. Here such a member is
+    neither sent nor taken over by push/pull.
+    """
+    return len(member.versions) >= len(VERSIONS)
+
+
+class Roll(Sequence[Member]):
+    """The members of a table that a push/pull is about, as they were at one moment."""
+
+    __slots__ = ("_length", "kinds", "rows")
+
+    def __init__(self, rows: Pages[Member], kinds: Mapping[tuple[bytes, bool], int]) -> None:
+        self.rows = rows
+        self.kinds = {kind: count for kind, count in kinds.items() if len(kind[0]) >= len(VERSIONS)}
+        """How many have these versions, and are ALIVE or not."""
+        self._length = sum(self.kinds.values())
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Member]:
+        return filter(is_versioned, self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Member: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Member]: ...
+
+    def __getitem__(self, index: int | slice) -> Member | Sequence[Member]:
+        return list(self)[index]
+
+
 class MemberTable:
     """The members of one view, ourselves included, whatever their status.
 
@@ -83,8 +121,10 @@ class MemberTable:
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._rows: list[Member | None] = []
+        self._rows: Pages[Member] = Pages()
         self._length = 0
+        self._kinds: dict[tuple[bytes, bool], int] = {}
+        """How many have these versions, and are ALIVE or not."""
         self.live_count = 0
         """How many are ALIVE or SUSPECT."""
         self.wire_bytes = 0
@@ -97,7 +137,7 @@ class MemberTable:
         return self._length
 
     def __iter__(self) -> Iterator[Member]:
-        return (member for member in self._rows if member is not None)
+        return iter(self._rows)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
@@ -105,30 +145,30 @@ class MemberTable:
     def get(self, name: str) -> Member | None:
         """The member of that name, in whatever state."""
         row = self._roster.row(name)
-        return self._rows[row] if row is not None and row < len(self._rows) else None
+        return self._rows.get(row) if row is not None else None
 
     @property
     def row_count(self) -> int:
         """Rows in use or empty; `at(row)` is defined below this."""
-        return len(self._rows)
+        return self._rows.length
 
     def at(self, row: int) -> Member | None:
         """The member in a row, None if that row is empty."""
-        return self._rows[row]
+        return self._rows.get(row)
 
     def put(self, now: float, member: Member) -> None:
         """Add a member or replace the one of that name."""
         held = self.get(member.name)
         if held is None:
             row = self._roster.acquire(member.name)
-            if row >= len(self._rows):
-                self._rows.extend([None] * (row + 1 - len(self._rows)))
             self._length += 1
         else:
             row = self._row_of(member.name)
             self.live_count -= held.status <= Status.SUSPECT
             self.wire_bytes -= entry_bytes(held)
-        self._rows[row] = member
+            self._count(held, -1)
+        self._rows.put(row, member)
+        self._count(member, 1)
         self.version += 1
         self.wire_bytes += entry_bytes(member)
         if member.status <= Status.SUSPECT:
@@ -140,11 +180,12 @@ class MemberTable:
     def drop(self, name: str) -> None:
         """Forget a member that is held."""
         row = self._row_of(name)
-        held = self._rows[row]
+        held = self._rows.get(row)
         assert held is not None
         self.live_count -= held.status <= Status.SUSPECT
         self.wire_bytes -= entry_bytes(held)
-        self._rows[row] = None
+        self._count(held, -1)
+        self._rows.put(row, None)
         self.version += 1
         self._length -= 1
         self.changed_at.pop(name, None)
@@ -162,12 +203,43 @@ class MemberTable:
         Choosing and probing cost time per row, so that a flood of made-up names would be felt for ever.
         A shared roster is left alone.
         """
-        if self._roster.shared or len(self._rows) <= SPARSE * self._length + 64:
+        if self._roster.shared or self._rows.length <= SPARSE * self._length + 64:
             return False
         members = list(self)
         self._roster.renumber([member.name for member in members])
-        self._rows = list(members)
+        self._rows = Pages()
+        self._rows.fill(members)
         return True
+
+    def lend_to(self, others: Sequence["MemberTable"]) -> None:
+        """Let other tables of the same roster hold what this one does, instead of what they held so far.
+
+        All are ALIVE here. The pages are shared until they change.
+        """
+        assert all(alive for _, alive in self._kinds)
+        for other in others:
+            for member in other:
+                self._roster.release(member.name)
+            other._rows.become(self._rows)
+            other._length, other.live_count, other.wire_bytes = self._length, self.live_count, self.wire_bytes
+            other._kinds = dict(self._kinds)
+            other.changed_at.clear()
+            other.version += 1
+        for member in self:
+            self._roster.acquire(member.name, len(others))
+
+    def roll(self) -> "Roll":
+        """Those that a push/pull is about, as they are now."""
+        return Roll(self._rows.copy(), self._kinds)
+
+    def unlike(self, members: Sequence[Member]) -> Sequence[Member]:
+        """Of members that a peer told, those of which we do not hold the very record, in their order.
+
+        Records that are not ALIVE are made by each table for itself, so they are always among them.
+        """
+        if isinstance(members, Roll):
+            members = list(members.rows.unlike(self._rows))
+        return [member for member in members if is_versioned(member)]
 
     def choose(self, rng: Random, most: int, accept: Callable[[Member], bool]) -> list[Member]:
         """Up to `most` different members that `accept` likes, at random (memberlist kRandomNodes).
@@ -175,10 +247,10 @@ class MemberTable:
         In a small table all are looked at, so that the only eligible one is never missed; in a large one
         3 draws per row are tried.
         """
-        rows = self._rows
-        size = len(rows)
+        pages = self._rows.pages
+        size = self._rows.length
         if self._length <= 3 * most + 8:
-            eligible = [member for member in rows if member is not None and accept(member)]
+            eligible = [member for member in self._rows if accept(member)]
             return rng.sample(eligible, min(most, len(eligible)))
         chosen: list[Member] = []
         tried: set[int] = set()
@@ -188,12 +260,20 @@ class MemberTable:
             if row in tried:
                 continue
             tried.add(row)
-            member = rows[row]
+            member = pages[row >> SHIFT][row & MASK]
             if member is not None and accept(member):
                 chosen.append(member)
                 if len(chosen) == most:
                     break
         return chosen
+
+    def _count(self, member: Member, change: int) -> None:
+        kind = (member.versions, member.status is Status.ALIVE)
+        count = self._kinds.get(kind, 0) + change
+        if count:
+            self._kinds[kind] = count
+        else:
+            del self._kinds[kind]
 
     def _row_of(self, name: str) -> int:
         row = self._roster.row(name)

@@ -407,7 +407,7 @@ def _write_push_pull(message: SerfPushPull) -> bytes:
             b"LTime": message.ltime,
             b"LeftMembers": list(message.left_members),
             b"QueryLTime": message.query_ltime,
-            b"StatusLTimes": dict(message.status_ltimes),
+            b"StatusLTimes": dict(message.status_ltimes.items()),
         }
     )
 

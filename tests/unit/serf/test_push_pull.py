@@ -153,8 +153,8 @@ def test_what_we_tell_follows_changes() -> None:
     desk = SerfDesk()
     desk.alive("b")
     before = desk.state().status_ltimes
-    assert desk.state().status_ltimes is before
     desk.join_intent("b", 7)
+    assert before == {"me": 0, "b": 0}
     assert desk.state().status_ltimes == {"me": 0, "b": 7}
 
 
