@@ -19,7 +19,7 @@ from moot.gossip.serf.keys import KeyReport
 from moot.gossip.sim.calendar import Calendar
 from moot.gossip.sim.disk import Disk
 from moot.gossip.sim.host import Host
-from moot.gossip.sim.network import LAN_LATENCY, ByteCarrier, Latency, Network, ObjectCarrier, Traffic
+from moot.gossip.sim.network import LAN_LATENCY, ByteCarrier, Latency, Network, ObjectCarrier, Tap, Traffic
 from moot.gossip.swim.core import Swim
 from moot.gossip.swim.events import MemberJoined
 from moot.gossip.swim.table import Roster
@@ -284,6 +284,10 @@ class SimCluster:
         if self._network.traffic is None:
             self._network.traffic = {}
         return self._network.traffic
+
+    def tap(self, listener: Tap) -> None:
+        """Let somebody hear of every message that is sent from now on."""
+        self._network.tap = listener
 
     @property
     def packet_count(self) -> int:

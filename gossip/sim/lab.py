@@ -4,6 +4,7 @@ The same seed gives the same history, byte by byte. Real processes run the same 
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from math import inf
 from typing import Any
 
@@ -17,7 +18,7 @@ from moot.gossip.sim.checkers import CHECKERS
 from moot.gossip.sim.cluster import SimCluster
 from moot.gossip.sim.deeds import Deeds
 from moot.gossip.sim.goals import is_reached
-from moot.gossip.sim.history import Ended, History, Sample
+from moot.gossip.sim.history import Ended, History, Sample, line_of
 from moot.gossip.sim.player import GOAL_LOOK, SEEDS_MAX, Player, islands_of
 from moot.gossip.sim.recorder import Recorder
 from moot.gossip.sim.scenario import Expect, Goal, Scenario, Wait
@@ -73,7 +74,7 @@ def run(scenario: Scenario, seed: int = 0, *, wire: bool = False) -> Result:
     """Play a scenario and judge it. With `wire` messages travel as bytes; the history is the same."""
     lab = SimLab(scenario, seed, wire=wire)
     history = lab.play()
-    return Result(scenario, history, judge(scenario, history), lab.cluster.digest())
+    return Result(scenario, history, judge(scenario, history), lab.digest())
 
 
 class SimLab:
@@ -105,15 +106,29 @@ class SimLab:
     def play(self) -> History:
         """Make the pool, take the steps, and tell all that happened."""
         player = Player(self.scenario, self.seed, self)
-        self._boot()
+        self.boot()
         player.await_ready()
         player.play()
+        return self.end()
+
+    def end(self) -> History:
+        """The run is over: all that happened."""
         self._sample()
         self.history.add(Ended(self.now))
         return self.history
 
-    def _boot(self) -> None:
-        """Start all, each island for itself."""
+    def digest(self) -> str:
+        """A hash over every event of every member, over how much was sent and done, and over the history.
+
+        The same scenario and seed give the same in every process, whether messages travel as objects or as bytes.
+        """
+        total = blake2b(self.cluster.digest().encode(), digest_size=16)
+        for record in self.history.records:
+            total.update(line_of(record).encode())
+        return total.hexdigest()
+
+    def boot(self) -> None:
+        """Start all, each island for itself; for who plays no steps but acts by `do` and `pass_time`."""
         spec = self.scenario.cluster
         stagger = self.cluster.random("lab boot")
         for number, island in enumerate(islands_of(spec)):

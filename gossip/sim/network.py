@@ -5,10 +5,10 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from moot.gossip.config import WireConfig
-from moot.gossip.faults import Arrival, Conditions
+from moot.gossip.faults import Arrival, Conditions, Transport
 from moot.gossip.record import Address, Ticket
 from moot.gossip.sim.calendar import Calendar
-from moot.gossip.swim.messages import PacketMessage, StreamMessage
+from moot.gossip.swim.messages import Message, PacketMessage, StreamMessage
 from moot.gossip.wire.codec import size_of
 from moot.gossip.wire.keyring import Keyring
 from moot.gossip.wire.packet import PacketCodec
@@ -50,6 +50,23 @@ def can_read(source: Endpoint, to: Endpoint) -> bool:
     if source.keyring is None or to.keyring is None:
         return source.keyring is to.keyring
     return source.keyring.primary in to.keyring.keys
+
+
+class Tap(Protocol):
+    """Who listens on the network. It must not change anything."""
+
+    def __call__(
+        self,
+        source: str,
+        to: str,
+        transport: Transport,
+        messages: Sequence[Message],
+        delays: Sequence[float],
+        fate: str,
+        /,
+    ) -> None:
+        """Somebody sends now: after which `delays` a copy arrives, and what became of it when none does."""
+        ...
 
 
 class Carrier(Protocol):
@@ -137,6 +154,7 @@ class Network:
         self.packet_count = 0
         self.traffic: dict[str, Traffic] | None = None
         """By sender, while it is measured: set a dict for that. It costs some time and changes nothing else."""
+        self.tap: Tap | None = None
         self._overhead = overhead
         self._carrier = carrier
         self._calendar = calendar
@@ -170,17 +188,21 @@ class Network:
             self._count(source.name, size)
         target = self._endpoints.get(to)
         if target is None:
+            self._tell(source, to, "packet", messages, (), "nobody there")
             return
         low, high = self._latency
         crossing = low + (high - low) * self._rng.random()
         if not can_read(source, target):
+            self._tell(source, to, "packet", messages, (), "unreadable")
             return
         messages = self._carrier.packet(source, target, messages, crc)
-        for delay, spoiled in self._conditions.packet(
-            source.name, target.name, self._rng, size=size, now=self._calendar.now
-        ):
+        arrivals = self._conditions.packet(source.name, target.name, self._rng, size=size, now=self._calendar.now)
+        for delay, spoiled in arrivals:
             if not spoiled:
                 self._calendar.after(crossing + delay, self._packet_arrives, source.address, to, messages)
+        if self.tap is not None:
+            delays = [crossing + delay for delay, spoiled in arrivals if not spoiled]
+            self._tell(source, to, "packet", messages, delays, "spoiled" if arrivals else "lost")
 
     def _packet_arrives(self, source: Address, to: Address, messages: Sequence[PacketMessage]) -> None:
         target = self._endpoints.get(to)
@@ -195,6 +217,7 @@ class Network:
         self._calendar.after(timeout, dialler.receive_failure, ticket, f"dial tcp {to}: i/o timeout")
         target = self._endpoints.get(to)
         if target is None:
+            self._tell(dialler, to, "stream", (first,), (), "nobody there" if to in self._dark else "refused")
             if to not in self._dark:
                 back = self._latency.low + self._latency.high
                 reason = f"dial tcp {to}: connect: connection refused"
@@ -203,11 +226,13 @@ class Network:
         way, return_way = (dialler.name, target.name), (target.name, dialler.name)
         size = self._stream_size(dialler.name, first)
         arrival = self._crossing((way, 0), (return_way, 0), (way, size))
+        readable = can_read(dialler, target)
+        self._tell_stream(dialler, to, first, arrival, readable)
         if arrival is None:
             return
         if arrival.spoiled:
             self._reset(exchange, arrival.delay)
-        elif can_read(dialler, target):
+        elif readable:
             request = self._carrier.stream(dialler, target, first, True)
             self._calendar.after(arrival.delay, self._request_arrives, exchange, request)
         else:
@@ -226,12 +251,15 @@ class Network:
         exchange = self._served.pop(ticket)
         size = 0 if reply is None else self._stream_size(server.name, reply)
         arrival = self._crossing(((server.name, exchange.dialler.name), size))
+        dialler, asked = exchange.dialler, exchange.ticket
+        readable = can_read(server, dialler)
+        if reply is not None:
+            self._tell_stream(server, dialler.address, reply, arrival, readable)
         if arrival is None:
             return
-        dialler, asked = exchange.dialler, exchange.ticket
         if arrival.spoiled:
             self._reset(exchange, arrival.delay)
-        elif reply is None or not can_read(server, dialler):
+        elif reply is None or not readable:
             self._calendar.after(arrival.delay, dialler.receive_failure, asked, "EOF")
         else:
             reply = self._carrier.stream(server, dialler, reply, False)
@@ -253,6 +281,29 @@ class Network:
             total += low + (high - low) * self._rng.random() + arrival.delay
             spoiled = spoiled or arrival.spoiled
         return Arrival(total, spoiled)
+
+    def _tell_stream(
+        self, source: Endpoint, to: Address, message: StreamMessage, arrival: Arrival | None, readable: bool
+    ) -> None:
+        if arrival is None:
+            self._tell(source, to, "stream", (message,), (), "lost")
+        elif arrival.spoiled or not readable:
+            self._tell(source, to, "stream", (message,), (), "reset" if arrival.spoiled else "unreadable")
+        else:
+            self._tell(source, to, "stream", (message,), (arrival.delay,), "")
+
+    def _tell(
+        self,
+        source: Endpoint,
+        to: Address,
+        transport: Transport,
+        messages: Sequence[Message],
+        delays: Sequence[float],
+        fate: str,
+    ) -> None:
+        if self.tap is not None:
+            target = self._endpoints.get(to)
+            self.tap(source.name, str(to) if target is None else target.name, transport, messages, delays, fate)
 
     def _stream_size(self, source: str, message: StreamMessage) -> int:
         if self.traffic is None and not self._conditions.needs_sizes:

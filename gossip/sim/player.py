@@ -17,6 +17,8 @@ from moot.gossip.sim.scenario import Chance, ClusterSpec, Goal, Scenario, Step, 
 GOAL_LOOK = 0.1
 """How often a goal is looked at, in seconds."""
 READY_WITHIN = 120.0
+TIME_DIGITS = 6
+"""Times are rounded to so many, so that sums of the same pauses are the same instant whatever their order."""
 SEEDS_MAX = 3
 """Who starts is told of so many members at most, unless it is said whom it is to join."""
 
@@ -111,7 +113,7 @@ class Player:
 
     def _later(self, when: float, action: Action | None) -> None:
         if action is not None:
-            heapq.heappush(self._due, (when, next(self._order), action))
+            heapq.heappush(self._due, (round(when, TIME_DIGITS), next(self._order), action))
 
     def _wait(self, goal: Goal, within: float, words: str) -> bool:
         stage = self._stage
@@ -137,6 +139,7 @@ class Player:
     def _advance(self, to: float) -> None:
         """Let time pass, and do by the way what is due."""
         stage = self._stage
+        to = round(to, TIME_DIGITS)
         while stage.now < to:
             stage.pass_time(min(to, self._due[0][0] if self._due else inf))
             while self._due and self._due[0][0] <= stage.now:
