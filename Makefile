@@ -1,4 +1,5 @@
 # make demo   make the environment, then run a real pool and watch a member fail and leave
+# make lab    make the environment, then run all scenarios on real agents; LAB_ARGS adds to `moot lab run`
 # make test   make the environment, then run the whole suite
 PYTHON ?= python3
 VENV   ?= .venv
@@ -6,7 +7,10 @@ BIN    := $(VENV)/bin
 # the suite's live tests wait far more than they compute, so more workers than cores pay
 TEST_JOBS ?= 6
 
-.PHONY: demo test lint env lock clean docs
+# four runs at a time keep two cores half busy
+LAB_JOBS ?= 4
+
+.PHONY: demo test lab lint env lock clean docs
 
 # the stamp is written last: an install that did not end is made anew, from nothing
 env: $(VENV)/.stamp
@@ -29,6 +33,9 @@ demo: env
 
 test: env
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
+
+lab: env
+	$(BIN)/moot lab run --all --jobs $(LAB_JOBS) $(LAB_ARGS)
 
 lint: env
 	$(BIN)/ruff check .

@@ -69,8 +69,8 @@ class ClusterSpec:
             raise ConfigError(f"profile must be one of {', '.join(PROFILES)}, got {self.profile}")
         if self.pool not in ("serf", "nomad"):
             raise ConfigError(f"pool must be serf or nomad, got {self.pool}")
-        if not 0 <= self.serf < self.size:
-            raise ConfigError(f"serf must be from 0 to {self.size - 1}, got {self.serf}")
+        if not 0 <= self.serf <= self.size:
+            raise ConfigError(f"serf must be from 0 to {self.size}, got {self.serf}")
         if self.labels and len(self.labels) != len(self.islands):
             raise ConfigError("labels must be as many as islands")
         names = self.names

@@ -131,7 +131,7 @@ def test_a_history_that_was_kept_is_judged_anew(sound: Path, capsys: pytest.Capt
         (["nowhere.toml"], "nowhere.toml: No such file"),
         (["tcp-cut", "--keep", "--repeat", "2"], "only a single run"),
         (["tcp-cut", "--sim", "--serf", "2"], "no real serf agents among simulated members"),
-        (["tcp-cut", "--serf", "6"], "serf must be from 0 to 5"),
+        (["tcp-cut", "--serf", "7"], "serf must be from 0 to 6"),
     ],
 )
 def test_what_cannot_be_run_is_wrong_usage(
