@@ -1,8 +1,9 @@
-"""AccessLog: a line of the log for each HTTP request, at DEBUG."""
+"""What stands before the HTTP API of an agent: a line of the log for each request, at DEBUG."""
 
 import time
 
 from moot.agent.logs import Log
+from moot.gossip.net.faulty import Surroundings
 from moot.http.exchange import Application, Request, Response
 from moot.http.self_config import duration_text
 
@@ -26,3 +27,16 @@ class AccessLog:
             client=request.peer,
         )
         return response
+
+
+def awake(app: Application, surroundings: Surroundings | None) -> Application:
+    """The application of an agent that answers nobody while it is frozen, in a lab; elsewhere the same."""
+    if surroundings is None:
+        return app
+    lab = surroundings
+
+    async def answer(request: Request) -> Response:
+        await lab.awake()
+        return await app(request)
+
+    return answer

@@ -15,7 +15,7 @@ from functools import partial
 import trio
 
 from moot.agent import foreign_keys
-from moot.agent.access_log import AccessLog
+from moot.agent.access_log import AccessLog, awake
 from moot.agent.backend import AgentBackend
 from moot.agent.greeting import start_facts
 from moot.agent.identity import advertised_address, http_names, node_id
@@ -44,6 +44,7 @@ from moot.http.server import HttpServer
 LEAVE_TIMEOUT = 5.0
 """Seconds that a leave after a signal may take."""
 SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated", signal.SIGHUP: "hangup"}
+WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RELOADABLE = frozenset(name for name, key in KEYS.items() if key.reload)
 """Keys that take effect without a restart."""
 
@@ -52,13 +53,21 @@ class Agent:
     """One agent. `run` is its life; the rest are its parts.
 
     `reread` gives the settings anew when the agent is told to reload, or raises ConfigError. `lifeline` is a
-    file descriptor; when it reads as ended, whoever started the agent is gone, and so is the agent.
+    file descriptor; when it reads as ended, whoever started the agent is gone, and so is the agent. With `alone` the
+    process is the agent's own, and its signals are for it.
     """
 
     def __init__(
-        self, settings: Settings, logs: Logs, *, reread: Callable[[], Settings], lifeline: int | None = None
+        self,
+        settings: Settings,
+        logs: Logs,
+        *,
+        reread: Callable[[], Settings],
+        lifeline: int | None = None,
+        alone: bool = True,
     ) -> None:
         self.settings = settings
+        self._alone = alone
         self.logs = logs
         self._reread = reread
         self._lifeline = lifeline
@@ -91,7 +100,7 @@ class Agent:
         )
         api = build_api(self.backend, counters=counters, metrics=self.metrics)
         self._hosts = KnownHosts(api, http_names(settings))
-        app = AccessLog(self._hosts, logs.logger("http"))
+        app = awake(AccessLog(self._hosts, logs.logger("http")), settings.surroundings)
         self.server = HttpServer(
             app,
             report=self._report_fault,
@@ -118,10 +127,11 @@ class Agent:
         return self._exit_code
 
     async def _live(self) -> None:
-        watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        with trio.open_signal_receiver(*watched) as signals:
+        with contextlib.ExitStack() as stack:
+            signals = stack.enter_context(trio.open_signal_receiver(*WATCHED)) if self._alone else None
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._obey_signals, signals, nursery)
+                if signals is not None:
+                    nursery.start_soon(self._obey_signals, signals, nursery)
                 if self._lifeline is not None:
                     nursery.start_soon(self._watch_lifeline, self._lifeline)
                 nursery.start_soon(self._start, nursery)

@@ -6,17 +6,19 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from moot.agent import cluster_start, cluster_state, cluster_world
+from moot.agent import cluster_start, cluster_state, cluster_world, processes
 from moot.agent.cluster import SEEDS
 from moot.agent.cluster_places import Kind, Place
 from moot.agent.cluster_start import ClusterError
 from moot.agent.cluster_state import ClusterState, Node
 from moot.agent.processes import end_all
 from moot.agent.rpc.client import RpcClient
+from moot.agent.tenants import Tenant, house_name
 from moot.gossip.actions import Action, Calm, DiskFull, Process, SetClock
 from moot.gossip.afflict import afflict
 from moot.gossip.errors import ConfigError, GossipError
@@ -161,15 +163,16 @@ class Chaos:
             others = [node for node in state.nodes if node.name in chosen]
         others = [node for node in others if node.name != place.name]
         directory = cluster_state.directory_of(self.name)
-        with _lifeline_of(state) as lifeline:
-            child, node = cluster_start.start(
-                directory,
-                place,
-                shared=self._shared(),
-                lifeline=lifeline,
-                retry_join=[other.gossip for other in others[: None if via else SEEDS]],
-            )
-        self._children.append(child)
+        retry_join = [other.gossip for other in others[: None if via else SEEDS]]
+        if state.houses and place.kind == "moot":
+            house, process = _emptiest(state)
+            (node,) = cluster_start.move_in(directory, house, process, [(place, retry_join)], shared=self._shared())
+        else:
+            with _lifeline_of(state) as lifeline:
+                child, node = cluster_start.start(
+                    directory, place, shared=self._shared(), lifeline=lifeline, retry_join=retry_join
+                )
+            self._children.append(child)
         with cluster_state.exclusive():
             fresh = cluster_state.load(self.name)
             if fresh is not None:
@@ -193,6 +196,16 @@ class Chaos:
             raise ConfigError(f"the settings of cluster {self.name} cannot be read: {error}") from error
         assert isinstance(held, dict)
         return held
+
+
+def _emptiest(state: ClusterState) -> tuple[str, processes.Process]:
+    """The house with the fewest agents in it. Raises ClusterError when all houses are gone."""
+    houses = {house_name(number): each for number, each in enumerate(state.houses, start=1) if each.alive()}
+    if not houses:
+        raise ClusterError(f"the processes of cluster {state.name} have ended; `moot cluster down` forgets it")
+    there = Counter(node.process.house for node in state.running() if isinstance(node.process, Tenant))
+    name = min(houses, key=lambda house: there[house])
+    return name, houses[name]
 
 
 @contextlib.contextmanager

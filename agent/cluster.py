@@ -16,11 +16,13 @@ from pathlib import Path
 
 from moot.agent import cluster_start, cluster_state, cluster_world, tuning
 from moot.agent.cluster_places import Layout, Place, Wish, find_places
-from moot.agent.cluster_start import ClusterError, how_ended
+from moot.agent.cluster_start import HOUSE_PATIENCE, ClusterError, how_ended, move_in
 from moot.agent.cluster_state import ClusterState, Node
 from moot.agent.cluster_views import Observer, View, alive_count, alive_everywhere
+from moot.agent.control_client import ControlError
 from moot.agent.interrupts import Interrupts
-from moot.agent.processes import end_all, find, identify
+from moot.agent.processes import Process, end_all, find, identify, started_at
+from moot.agent.tenants import Tenant, house_name
 
 SEEDS = 3
 """How many agents the others know by address at start."""
@@ -43,7 +45,8 @@ class Cluster:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._layout = Layout(prefix=wish.name, pool=wish.pool)
         self._shared: dict[str, object] = {}
-        self._claim: socket.socket | None = None
+        self._houses: dict[str, Process] = {}
+        self._claims: list[socket.socket] = []
         self._lifeline: tuple[int, int] | None = None
 
     def __enter__(self) -> "Cluster":
@@ -59,8 +62,12 @@ class Cluster:
         """
         places = self.prepare()
         seeds = places[:SEEDS]
-        for place in places:
-            self.add(place, [f"{seed.host}:{seed.serf}" for seed in seeds if seed != place])
+        told = [(place, [f"{seed.host}:{seed.serf}" for seed in seeds if seed != place]) for place in places]
+        if self.wish.houses:
+            self._move_in([(place, join) for place, join in told if place.kind == "moot"])
+            told = [(place, join) for place, join in told if place.kind == "serf"]
+        for place, join in told:
+            self.add(place, join)
 
     def prepare(self) -> list[Place]:
         """Find places for all agents, and begin the notes. Raises ConfigError when it cannot be."""
@@ -76,28 +83,68 @@ class Cluster:
             timing=wish.timing,
         )
         self._lifeline = os.pipe()
-        self._layout, places, self._claim = find_places(wish)
+        self._layout, places, self._claims = find_places(wish)
         self.name = cluster_state.create(self._state(), self._shared, numbered=wish.numbered).name
         self._noted = True
         if wish.tuning:
             cluster_state.write(self.directory / tuning.FILE, dict(wish.tuning))
+        self._open_houses()
         return places
 
     def add(self, place: Place, retry_join: Sequence[str] = ()) -> Node:
         """Start one more agent; without addresses to join it starts alone. Raises ClusterError if it ends at once."""
         assert self._lifeline is not None
+        if self.wish.houses and place.kind == "moot":
+            (node,) = self._move_in([(place, retry_join)])
+            return node
         child, node = cluster_start.start(
             self.directory,
             place,
             shared=self._shared,
             lifeline=self._lifeline[0],
-            inherited=[self._claim.fileno()] if self._claim else [],
+            inherited=[claim.fileno() for claim in self._claims],
             retry_join=retry_join,
         )
         self._children[place.name] = child
         self.nodes.append(node)
         cluster_state.save(self._state())
         return node
+
+    def _open_houses(self) -> None:
+        """Start the processes that our agents share, if they do."""
+        assert self._lifeline is not None
+        claims = [claim.fileno() for claim in self._claims]
+        for number in range(1, self.wish.houses + 1):
+            name = house_name(number)
+            child = self._children[name] = cluster_start.open_house(self.directory, name, self._lifeline[0], claims)
+            self._houses[name] = Process(child.pid, started_at(child.pid) or 0)
+            cluster_state.save(self._state())
+
+    def _move_in(self, told: Sequence[tuple[Place, Sequence[str]]]) -> list[Node]:
+        """Start agents in the houses, in turn. Raises ClusterError."""
+        houses = list(self._houses)
+        found: dict[str, Node] = {}
+        for index in range(min(len(houses), len(told))):
+            house = houses[(len(self.nodes) + index) % len(houses)]
+            for node in self._settle(house, told[index :: len(houses)]):
+                found[node.name] = node
+        nodes = [found[place.name] for place, _ in told]
+        self.nodes += nodes
+        cluster_state.save(self._state())
+        return nodes
+
+    def _settle(self, house: str, told: Sequence[tuple[Place, Sequence[str]]]) -> list[Node]:
+        """Start agents in a house, once it is open."""
+        deadline = time.monotonic() + HOUSE_PATIENCE
+        while True:
+            try:
+                return move_in(self.directory, house, self._houses[house], told, shared=self._shared)
+            except ControlError as error:
+                self.check_children()
+                if not error.nobody_there or time.monotonic() > deadline:
+                    raise
+            with self.interrupts.allowed():
+                time.sleep(0.02)
 
     def next_place(self) -> Place:
         """A free place beside the others, for one more agent. Raises ConfigError."""
@@ -135,6 +182,7 @@ class Cluster:
             lifeline=self._lifeline[0] if self._lifeline and not self._released else None,
             ready=self._ready,
             nodes=tuple(self.nodes),
+            houses=tuple(self._houses.values()),
         )
 
     def check_children(self) -> None:
@@ -142,6 +190,9 @@ class Cluster:
         for name, child in self._children.items():
             if child.poll() is not None:
                 raise self._ended(name, child)
+        for node in self.nodes:
+            if isinstance(node.process, Tenant) and not node.process.alive():
+                raise ClusterError("\n  ".join([f"agent {node.name} ended:", *self.last_words(node.name)]))
 
     def _ended(self, name: str, child: "subprocess.Popen[bytes]") -> ClusterError:
         return ClusterError("\n  ".join([f"agent {name} ended {how_ended(child)}:", *self.last_words(name)]))
@@ -167,7 +218,7 @@ class Cluster:
         cluster_state.save(self._state())
         # a byte for each of them; an agent that comes to read it only later finds it in the pipe
         os.write(self._lifeline[1], bytes(len(self._children)))
-        self._children = {}
+        self._children, self._houses = {}, {}
         self._noted = False
         self._close()
 
@@ -175,8 +226,9 @@ class Cluster:
         """End all agents by pid, and forget the cluster. Safe to call again."""
         # until they are waited for, the pids of our children are nobody else's
         children = [process for child in self._children.values() if (process := find(child.pid)) is not None]
-        others = [node.process for node in self.look()] if self._noted else []
-        end_all(dict.fromkeys([*children, *others]))
+        # others may have been added, or started again
+        state = cluster_state.load(self.name) if self._noted else None
+        end_all(dict.fromkeys([*children, *(state.processes() if state is not None else [])]))
         for child in self._children.values():
             child.wait()
         self._children = {}
@@ -187,11 +239,11 @@ class Cluster:
         self._close()
 
     def _close(self) -> None:
-        if self._claim is not None:
-            self._claim.close()
+        for claim in self._claims:
+            claim.close()
         for fd in self._lifeline or ():
             os.close(fd)
-        self._claim = self._lifeline = None
+        self._claims, self._lifeline = [], None
 
 
 def end_cluster(state: ClusterState) -> int:
@@ -201,7 +253,7 @@ def end_cluster(state: ClusterState) -> int:
         end_all([state.supervisor], grace=10.0)
     # others may have been started meanwhile
     state = cluster_state.load(state.name) or state
-    end_all(node.process for node in state.nodes)
+    end_all(state.processes())
     cluster_state.remove_dead(state.name)
     return len(running)
 
@@ -209,16 +261,24 @@ def end_cluster(state: ClusterState) -> int:
 def wait_ready(cluster: Cluster, observer: Observer, timeout: float) -> Iterator[int]:
     """Yield how many agents see all alive, until all do. Raises ClusterError after `timeout` seconds."""
     total, deadline = len(cluster.nodes), time.monotonic() + timeout
+    ready: set[str] = set()
     while True:
         cluster.check_children()
+        # who has seen all of them is not asked again, until all have: asking costs those who are asked
+        waiting = [node for node in cluster.nodes if node.name not in ready]
         with cluster.interrupts.allowed():
-            views = observer.views(cluster.nodes)
-        ready = alive_everywhere(views, total)
+            counts = observer.counts(cluster.directory, waiting)
+            ready.update(name for name, count in counts.items() if count == total)
+            views = observer.views(cluster.nodes) if len(ready) == total else {}
         yield len(ready)
-        if len(ready) == total:
-            cluster.mark_ready()
-            return
+        if views:
+            ready = set(alive_everywhere(views, total))
+            if len(ready) == total:
+                cluster.mark_ready()
+                return
         if time.monotonic() > deadline:
+            with cluster.interrupts.allowed():
+                views = observer.views(cluster.nodes)
             raise ClusterError("\n  ".join([f"not ready after {timeout:g} s:", *_missing(cluster, views)]))
         with cluster.interrupts.allowed():
             time.sleep(0.1)

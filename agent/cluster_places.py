@@ -2,19 +2,22 @@
 
 import itertools
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from moot.gossip.errors import ConfigError
 
 AGENTS_MAX = 200
+TENANTS_MAX = 1000
+"""Agents that share processes."""
 NETWORKS = [f"127.{77 + number // 250}.{number % 250}" for number in range(500)]
 """Where addresses are taken from: the first /24 of these in which all are free."""
 PORTS = ((4646, 4647, 4648), (24646, 24647, 24648))
 """HTTP, RPC and gossip; the second where something listens on one of the first on all addresses."""
 CLAIM = 254
-"""The host number of the address that stands for its whole /24; no agent gets it."""
+"""The host number of the address that stands for its whole /24; no agent gets it. More agents than there are
+numbers below it go on in the next /24."""
 SERF_AGENTS_MAX = 50
 
 Kind = Literal["moot", "serf"]
@@ -44,6 +47,8 @@ class Wish:
     """The block `moot.timing`; None is what suits a local cluster."""
     tuning: Mapping[str, object] | None = None
     """See `agent.tuning`."""
+    houses: int = 0
+    """How many processes our agents share; with 0 each has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +88,22 @@ class Layout:
             first = self.base_port + 3 * (number - 1)
             return Place(name, member, "127.0.0.1", first, first + 1, first + 2, kind)
         http, rpc, serf = self.ports
-        return Place(name, member, f"{self.network}.{number}", http, rpc, serf, kind)
+        block, host = divmod(number - 1, CLAIM - 1)
+        return Place(name, member, f"{_further(self.network, block)}.{host + 1}", http, rpc, serf, kind)
 
     def next_place(self, number: int, kind: Kind) -> Place:
         """The first free one with this number or a higher one. Raises ConfigError when there is none."""
-        last = (65535 - self.base_port + 1) // 3 if self.base_port else CLAIM - 1
+        last = (65535 - self.base_port + 1) // 3 if self.base_port else TENANTS_MAX
         for each in range(number, last + 1):
             if free(found := self.place(each, kind)):
                 return found
         raise ConfigError("there is no room for another member in this cluster")
+
+
+def _further(network: str, block: int) -> str:
+    """The /24 so many after this one. The third part of those in NETWORKS leaves room for as many as there may be."""
+    first, second, third = network.split(".")
+    return f"{first}.{second}.{int(third) + block}"
 
 
 def base_port_max(count: int) -> int:
@@ -99,11 +111,11 @@ def base_port_max(count: int) -> int:
     return 65535 - 3 * count
 
 
-def find_places(wish: Wish) -> tuple[Layout, list[Place], socket.socket | None]:
-    """Free addresses for all agents, and a socket that keeps other clusters of this machine from taking them.
+def find_places(wish: Wish) -> tuple[Layout, list[Place], list[socket.socket]]:
+    """Free addresses for all agents, and sockets that keep other clusters of this machine from taking them.
 
-    The socket is bound to an address that stands for the network. It works for as long as anybody has it open, so
-    every agent inherits it. With a base port there is none: the caller chose the ports. Raises ConfigError.
+    Each is bound to an address that stands for a network. They work for as long as anybody has them open, so
+    every agent inherits them. With a base port there are none: the caller chose the ports. Raises ConfigError.
     """
     layout = Layout(prefix=wish.prefix or wish.name, pool=wish.pool, alike=wish.alike, base_port=wish.base_port)
     if wish.base_port:
@@ -111,20 +123,30 @@ def find_places(wish: Wish) -> tuple[Layout, list[Place], socket.socket | None]:
         taken = [place for place in found if not free(place)]
         if taken:
             raise ConfigError(f"ports {taken[0].http} to {taken[0].serf} are not all free; take another --base-port")
-        return layout, found, None
+        return layout, found, []
     for ports, network in itertools.product(PORTS, NETWORKS):
         layout = replace(layout, network=network, ports=ports)
-        claim = socket.socket()
-        try:
-            claim.bind((f"{network}.{CLAIM}", ports[-1]))
-        except OSError:
-            claim.close()
-            continue
         found = _places(layout, wish)
-        if all(map(free, found)):
-            return layout, found, claim
-        claim.close()
+        claims = _claim({place.host.rpartition(".")[0] for place in found}, ports[-1])
+        if claims and all(map(free, found)):
+            return layout, found, claims
+        for claim in claims:
+            claim.close()
     raise ConfigError("no free addresses on 127.0.0.0/8; this system may have only 127.0.0.1: try --base-port 24000")
+
+
+def _claim(networks: Collection[str], port: int) -> list[socket.socket]:
+    """A socket for each network; none when one of them is somebody else's."""
+    claims = []
+    for network in networks:
+        claims.append(socket.socket())
+        try:
+            claims[-1].bind((f"{network}.{CLAIM}", port))
+        except OSError:
+            for claim in claims:
+                claim.close()
+            return []
+    return claims
 
 
 def _places(layout: Layout, wish: Wish) -> list[Place]:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from moot.agent import cluster_state
+from moot.agent import cluster_state, control_client
 from moot.agent.cluster_places import Place
 from moot.agent.cluster_state import Node
-from moot.agent.processes import find, spawn
+from moot.agent.processes import Process, find, spawn
+from moot.agent.tenants import Tenant, socket_of
 from moot.agent.text import printable
 from moot.gossip.errors import ConfigError, GossipError
 from moot.gossip.selectors import TWIN
@@ -21,6 +22,10 @@ LOCAL_TIMING = {"retransmit_mult": 4, "push_pull_interval": "5s"}
 """memberlist's local profile tells each news to two members only, which leaves about one in five to the next
 push/pull, 15 s later. On one machine more is cheap."""
 RETRY_INTERVAL = {"moot": "200ms", "serf": "1s"}
+PYTHON = (sys.executable, "-P", "-m")
+"""-P: modules must not come from whatever directory the user is in."""
+HOUSE_PATIENCE = 30.0
+"""Seconds that a house may take to answer."""
 LAST_WORDS = 5
 """Lines of an agent's log that an error shows."""
 
@@ -100,12 +105,14 @@ def start(
 
     It hangs on the `lifeline`, a descriptor of ours, and also inherits others.
     """
-    command = _ours(directory, place, shared) if place.kind == "moot" else _serf(directory, place, shared, lifeline)
     given = () if lifeline is None else (lifeline,)
-    if place.kind == "moot" and lifeline is not None:
-        command += ["--lifeline", str(lifeline)]
-    flag = "--retry-join" if place.kind == "moot" else "-retry-join"
-    command += [part for address in retry_join for part in (flag, address)]
+    if place.kind == "moot":
+        command = [*PYTHON, "moot", "agent", "--control", str(control_of(directory, place.name))]
+        command += [] if lifeline is None else ["--lifeline", str(lifeline)]
+        command += _words(directory, place, shared, retry_join)
+    else:
+        command = _serf(directory, place, shared, lifeline)
+        command += [part for address in retry_join for part in ("-retry-join", address)]
     child = spawn(command, log_of(directory, place.name), [*given, *inherited])
     process = find(child.pid)
     if process is None:
@@ -115,15 +122,41 @@ def start(
     return child, Node.at(place, process)
 
 
-def _ours(directory: Path, place: Place, shared: Mapping[str, Any]) -> list[str]:
-    # -P: modules must not come from whatever directory the user is in
-    command = [sys.executable, "-P", "-m", "moot", "agent", "--config", str(directory / SETTINGS)]
-    command += ["--node", place.name.partition(TWIN)[0], "--bind", place.host]
-    command += ["--http-port", str(place.http), "--rpc-port", str(place.rpc), "--serf-port", str(place.serf)]
-    command += ["--control", str(control_of(directory, place.name))]
-    command += ["--label", place.label] if place.label else []
-    command += ["--keyring-file", str(keyring_of(directory, place.name))] if shared["server"]["encrypt"] else []
-    return [*command, "--snapshot", str(snapshot_of(directory, place.name))]
+def _words(directory: Path, place: Place, shared: Mapping[str, Any], retry_join: Sequence[str]) -> list[str]:
+    """What an agent of ours is told, wherever it runs."""
+    words = ["--config", str(directory / SETTINGS), "--node", place.name.partition(TWIN)[0], "--bind", place.host]
+    words += ["--http-port", str(place.http), "--rpc-port", str(place.rpc), "--serf-port", str(place.serf)]
+    words += ["--label", place.label] if place.label else []
+    words += ["--keyring-file", str(keyring_of(directory, place.name))] if shared["server"]["encrypt"] else []
+    words += ["--snapshot", str(snapshot_of(directory, place.name))]
+    return [*words, *(word for address in retry_join for word in ("--retry-join", address))]
+
+
+def open_house(directory: Path, name: str, lifeline: int, inherited: Sequence[int] = ()) -> "subprocess.Popen[bytes]":
+    """Start a process in which agents can live; it hangs on the `lifeline`, and also inherits others."""
+    command = [*PYTHON, "moot.agent.house", "--control", str(socket_of(directory, name)), "--lifeline", str(lifeline)]
+    return spawn(command, log_of(directory, name), [lifeline, *inherited])
+
+
+def move_in(
+    directory: Path,
+    house: str,
+    process: Process,
+    agents: Sequence[tuple[Place, Sequence[str]]],
+    *,
+    shared: Mapping[str, Any],
+) -> list[Node]:
+    """Start agents in a house, each with addresses to join. Raises ControlError, as while it is being opened."""
+    wanted = [
+        {"name": place.name, "arguments": _words(directory, place, shared, retry_join)}
+        for place, retry_join in agents
+    ]
+    order = {"do": "start", "agents": wanted}
+    lives = control_client.ask(socket_of(directory, house), order, HOUSE_PATIENCE)["lives"]
+    return [
+        Node.at(place, Tenant(process.pid, process.started, str(directory), house, place.name, life))
+        for (place, _), life in zip(agents, lives, strict=True)
+    ]
 
 
 def _serf(directory: Path, place: Place, shared: Mapping[str, Any], lifeline: int | None) -> list[str]:
@@ -132,7 +165,7 @@ def _serf(directory: Path, place: Place, shared: Mapping[str, Any], lifeline: in
     key = shared["server"]["encrypt"]
     cluster_state.write(settings, tags | ({"encrypt_key": key} if key else {}))
     own, told = f"{place.host}:{place.http}", f"{place.host}:{place.serf}"
-    command = [sys.executable, "-P", "-m", "moot.agent.relay", "--name", place.name, "--listen", told, "--to", own]
+    command = [*PYTHON, "moot.agent.relay", "--name", place.name, "--listen", told, "--to", own]
     command += ["--control", str(control_of(directory, place.name))]
     command += [] if lifeline is None else ["--lifeline", str(lifeline)]
     node = place.name.partition(TWIN)[0]

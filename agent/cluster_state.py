@@ -21,6 +21,7 @@ from pathlib import Path
 from moot.agent import text
 from moot.agent.cluster_places import Kind, Layout, Place
 from moot.agent.processes import Process, end_all
+from moot.agent.tenants import Tenant, read_process
 from moot.gossip.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -92,6 +93,12 @@ class ClusterState:
     ready: bool = False
     """All agents have seen each other."""
     nodes: tuple[Node, ...] = ()
+    houses: tuple[Process, ...] = ()
+    """Processes that our agents share; none when each has its own."""
+
+    def processes(self) -> list[Process]:
+        """All that belong to the cluster, but its supervisor; alive or not."""
+        return [*self.houses, *(node.process for node in self.nodes if not isinstance(node.process, Tenant))]
 
     def running(self) -> list[Node]:
         """The nodes whose processes are there."""
@@ -203,10 +210,12 @@ def load(name: str) -> ClusterState | None:
     """What is written about the cluster; None when nothing is, or when it cannot be read any more."""
     try:
         held = json.loads((directory_of(name) / "state.json").read_text())
-        nodes = tuple(Node(**(node | {"process": Process(**node["process"])})) for node in held["nodes"])
+        nodes = tuple(Node(**(node | {"process": read_process(node["process"])})) for node in held["nodes"])
+        houses = tuple(Process(**each) for each in held.get("houses", ()))
         supervisor = Process(**held["supervisor"]) if held["supervisor"] else None
         layout = Layout(**(held["layout"] | {"ports": tuple(held["layout"]["ports"])}))
-        return ClusterState(**(held | {"nodes": nodes, "supervisor": supervisor, "layout": layout}))
+        parsed = {"nodes": nodes, "houses": houses, "supervisor": supervisor, "layout": layout}
+        return ClusterState(**(held | parsed))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -235,7 +244,7 @@ def _sweep() -> None:
         state = load(name)
         abandoned = state is not None and state.supervisor is not None and not state.supervisor.alive()
         if abandoned and state is not None:
-            end_all(node.process for node in state.nodes)
+            end_all(state.processes())
         # a directory without a state is one whose making or removal was cut short
         if abandoned or not (directory_of(name) / "state.json").exists():
             _remove(name)

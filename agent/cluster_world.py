@@ -79,8 +79,7 @@ def _tell(directory: Path, fresh: World, nodes: list[Node]) -> list[str]:
                     control_client.ask(path, request)
             except ControlError as error:
                 # it may be about to start
-                nobody = isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError)
-                if not nobody or time.monotonic() > deadline:
+                if not error.nobody_there or time.monotonic() > deadline:
                     return node.name
                 time.sleep(PAUSE)
             else:

@@ -18,6 +18,11 @@ READ_SIZE = 65_536
 class ControlError(GossipError):
     """An agent did not answer on its control channel, or refused; the text says why."""
 
+    @property
+    def nobody_there(self) -> bool:
+        """Whether there is no such channel, as before an agent has started."""
+        return isinstance(self.__cause__, FileNotFoundError | ConnectionRefusedError)
+
 
 def ask(path: Path, request: Mapping[str, object], patience: float = PATIENCE) -> dict[str, Any]:
     """One question, one answer. Raises ControlError."""
@@ -41,6 +46,17 @@ def history(path: Path, patience: float = PATIENCE) -> Iterator[Iterator[str]]:
         _checked(path, next(lines, ""))
         sock.settimeout(None)
         yield lines
+
+
+@contextmanager
+def held(path: Path, request: Mapping[str, object], patience: float = PATIENCE) -> Iterator[socket.socket]:
+    """The connection on which something was asked and answered, for as long as both ends hold it.
+
+    Raises ControlError.
+    """
+    with _connected(path, request, patience) as (sock, lines):
+        _checked(path, next(lines, ""))
+        yield sock
 
 
 @contextmanager

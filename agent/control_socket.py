@@ -74,7 +74,8 @@ class ControlSocket:
                 async with stream:
                     lines = _Lines(stream)
                     while (line := await lines.next()) is not None:
-                        await _respond(stream, line, answer)
+                        if await _respond(stream, line, answer):
+                            break
         finally:
             self._open -= 1
 
@@ -84,17 +85,18 @@ class ControlSocket:
         self._path.unlink(missing_ok=True)
 
 
-async def _respond(stream: trio.SocketStream, line: bytes, answer: Answer) -> None:
+async def _respond(stream: trio.SocketStream, line: bytes, answer: Answer) -> bool:
+    """Answer one line; whether it was the last."""
     try:
         asked = json.loads(line)
         found, later = await answer(asked if isinstance(asked, dict) else {})
     except (ValueError, RecursionError, GossipError) as error:
         await _tell(stream, json.dumps({"error": str(error)}))
-        return
+        return False
     await _tell(stream, json.dumps({"ok": True} | found))
     if later is not None:
         await later(functools.partial(_tell, stream))
-        await stream.aclose()
+    return later is not None
 
 
 def peer_user(sock: trio.socket.SocketType) -> int:

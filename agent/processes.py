@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,10 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(fd, number)
             return True
+
+    def handle(self) -> AbstractContextManager[int | None]:
+        """A descriptor that can be read from once it has ended; None when it is gone."""
+        return _pidfd(self)
 
 
 def started_at(pid: int) -> int | None:
@@ -111,13 +116,13 @@ def spawn(command: Sequence[str], log: Path, inherited: Sequence[int] = ()) -> s
 def end_all(processes: Iterable[Process], grace: float = 3.0) -> None:
     """End them by SIGTERM, and by SIGKILL what is still there after `grace` seconds. Returns when all are gone."""
     with contextlib.ExitStack() as stack:
-        waiting = {fd: process for process in processes if (fd := stack.enter_context(_pidfd(process))) is not None}
+        handles = ((stack.enter_context(process.handle()), process) for process in processes)
+        waiting = {fd: process for fd, process in handles if fd is not None}
         for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
-            for fd in waiting:
+            for process in waiting.values():
                 # a stopped process would sleep through SIGTERM
                 for each in (number, signal.SIGCONT):
-                    with contextlib.suppress(ProcessLookupError):
-                        signal.pidfd_send_signal(fd, each)
+                    process.kill(each)
             _await_ends(waiting, patience)
             if not waiting:
                 return

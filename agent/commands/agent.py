@@ -2,9 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import trio
@@ -14,7 +15,10 @@ from moot.agent.agent import Agent
 from moot.agent.config_env import SECRETS
 from moot.agent.go_flags import GoFlags
 from moot.agent.logs import Logs
-from moot.agent.settings import Settings
+from moot.gossip.errors import GossipError
+
+if TYPE_CHECKING:
+    from moot.agent.control import Control
 
 FLAGS: dict[str, str] = {}
 """Key to the flag that stands for it."""
@@ -264,11 +268,7 @@ def comma_listed(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 def command(
     ctx: click.Context,
     /,
-    paths: tuple[Path, ...],
-    dev: bool,
-    lifeline: int | None,
-    control: Path | None,
-    **flags: object,
+    **_: object,
 ) -> None:
     """Run an agent: one member of a gossip pool, or a client of one, with Nomad's agent API over HTTP.
 
@@ -279,31 +279,44 @@ def command(
     Exit code 0 after a graceful leave, 2 for a mistake on the command line or in a variable, else 1, as for a
     mistake in a --config file.
     """
-    given = []
-    for key, name in FLAGS.items():
-        value = flags[key.replace(".", "__")]
-        if value is not None:
-            given.append(config.Flag(name, key, value))
-    environment = dict(os.environ)
-
-    def reread() -> Settings:
-        return config.load(paths, given, dev=dev, environment=environment)
-
     try:
-        settings = reread()
+        agent, channel = make(ctx.params)
     except config.FlagError as error:
         raise click.UsageError(str(error), ctx) from None
     for secret in SECRETS:  # the scripts of event handlers do not inherit them
         os.environ.pop(secret, None)
-    logs = Logs(level=settings.log_level, levels=settings.log_levels, as_json=settings.log_json)
+    ctx.exit(trio.run(agent.run) if channel is None else trio.run(channel.beside, agent.run, agent.pool.node))
+
+
+def make(
+    params: Mapping[str, Any], *, stream: TextIO | None = None, alone: bool = True
+) -> tuple[Agent, "Control | None"]:
+    """The agent of a parsed command line, and its control channel, which is for those in a lab alone.
+
+    Its log goes to `stream`, else to stdout. `alone` is the agent's. Raises ConfigError.
+    """
+    given = []
+    for key, name in FLAGS.items():
+        value = params[key.replace(".", "__")]
+        if value is not None:
+            given.append(config.Flag(name, key, value))
+    reread = partial(config.load, params["paths"], given, dev=params["dev"], environment=dict(os.environ))
+    settings = reread()
+    logs = Logs(level=settings.log_level, levels=settings.log_levels, as_json=settings.log_json, stream=stream)
+    control: Path | None = params["control"]
     if control is None:
-        ctx.exit(trio.run(Agent(settings, logs, reread=reread, lifeline=lifeline).run))
+        return Agent(settings, logs, reread=reread, lifeline=params["lifeline"], alone=alone), None
     # only in a lab: every agent would pay for it at its start
     from moot.agent import tuning
     from moot.agent.control import Control
 
     # two agents of one name are told apart by their sockets
     channel = Control(control, control.stem)
-    settings = dataclasses.replace(settings, surroundings=channel.surroundings, tuning=tuning.load(control.parent))
-    agent = Agent(settings, logs, reread=reread, lifeline=lifeline)
-    ctx.exit(trio.run(channel.beside, agent.run, agent.pool.node))
+    try:
+        settings = dataclasses.replace(
+            settings, surroundings=channel.surroundings, tuning=tuning.load(control.parent)
+        )
+        return Agent(settings, logs, reread=reread, lifeline=params["lifeline"], alone=alone), channel
+    except GossipError:
+        channel.close()
+        raise

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import secrets
 import sys
 import time
@@ -14,7 +15,7 @@ import click
 
 from moot.agent import cluster_state, cluster_world, text
 from moot.agent.cluster import Cluster, end_cluster, wait_ready
-from moot.agent.cluster_places import AGENTS_MAX, SERF_AGENTS_MAX, Wish, base_port_max
+from moot.agent.cluster_places import AGENTS_MAX, SERF_AGENTS_MAX, TENANTS_MAX, Wish, base_port_max
 from moot.agent.cluster_state import ClusterState, Node
 from moot.agent.cluster_views import Observer, View
 from moot.agent.commands import cluster_matrix, cluster_members
@@ -37,8 +38,11 @@ for each in (cluster_members.add, cluster_members.restart, cluster_members.logs,
 
 
 @command.command("up")
-@click.argument("count", type=click.IntRange(1, AGENTS_MAX), metavar="N")
+@click.argument("count", type=click.IntRange(1, TENANTS_MAX), metavar="N")
 @name_option("moot", "Name of the cluster; several may run at once.")
+@click.option(
+    "--in-process", is_flag=True, help="Let agents share processes, one per core, rather than have their own."
+)
 @click.option(
     "--profile",
     type=click.Choice(["lan", "wan", "local"]),
@@ -78,6 +82,7 @@ for each in (cluster_members.add, cluster_members.restart, cluster_members.logs,
 def up(
     count: int,
     name: str,
+    in_process: bool,
     profile: str,
     pool: str | None,
     serf_count: int,
@@ -96,6 +101,8 @@ def up(
     Ctrl-C, SIGTERM and SIGHUP are how it is ended, so that the exit code is 0.
     """
     total = count + serf_count
+    if count > AGENTS_MAX and not in_process:
+        raise click.BadParameter(f"more than {AGENTS_MAX} agents need --in-process", param_hint="'N'")
     if base_port and base_port > base_port_max(total):
         raise click.BadParameter(
             f"{text.count(total, 'agent')} need it to be at most {base_port_max(total)}", param_hint="'--base-port'"
@@ -112,6 +119,7 @@ def up(
         label=label,
         base_port=base_port or 0,
         tags=tags,
+        houses=min(count, len(os.sched_getaffinity(0))) if in_process else 0,
     )
     with caught() as interrupts, Observer() as observer, Cluster(wish, interrupts) as cluster:
         began = time.monotonic()

@@ -55,6 +55,7 @@ class Surroundings:
         self.owner = owner
         self.changed: Callable[[], None] = lambda: None
         """Called after the conditions have changed, for who waits by the clock."""
+        self._frozen: trio.Event | None = None
         self._clock = SkewedClock()
         self._names: dict[Address, str] = {}
         self._known: frozenset[str] = frozenset()
@@ -91,20 +92,46 @@ class Surroundings:
     def is_disk_full(self) -> bool:
         return self.conditions.is_disk_full(self.me)
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the member neither hears nor acts."""
+        return self._frozen is not None
+
+    def freeze(self) -> None:
+        """Let the member neither hear nor act, as if its process were stopped; its clock goes on."""
+        if self._frozen is None:
+            self._frozen = trio.Event()
+            self.changed()
+
+    def thaw(self) -> None:
+        """Let it go on, and do at once what it missed."""
+        if self._frozen is not None:
+            self._frozen.set()
+            self._frozen = None
+            self.changed()
+
+    async def awake(self) -> None:
+        """Wait until it is not frozen."""
+        while self._frozen is not None:
+            await self._frozen.wait()
+
     def now(self) -> float:
         """What the member's clock shows."""
         return self._clock.read(trio.current_time(), self.conditions.clock(self.me))
 
     def wake_at(self, due: float) -> float:
         """The instant on trio's clock at which it shows `due`, if it is let alone until then."""
+        if self.is_frozen:
+            return inf
         now = trio.current_time()
         return now + self._clock.until(now, self.conditions.clock(self.me), due)
 
 
 class DelayLine:
-    """Calls that are made later, in the order of their times, ties as they were added."""
+    """Calls that are made later, in the order of their times, ties as added; none before `ready` returns."""
 
-    def __init__(self) -> None:
+    def __init__(self, ready: Callable[[], Awaitable[None]]) -> None:
+        self._ready = ready
         self._heap: list[tuple[float, int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._order = itertools.count()
         self._held = 0
@@ -128,6 +155,7 @@ class DelayLine:
             with trio.CancelScope(deadline=heap[0][0] if heap else inf) as self._scope:
                 await trio.sleep_forever()
             self._scope = None
+            await self._ready()
             due = trio.current_time()
             while heap and heap[0][0] <= due:
                 _, _, size, call, args = heapq.heappop(heap)
@@ -141,11 +169,15 @@ class FaultyTransport(Transport):
     def __init__(self, udp: socket.socket, tcp: socket.socket, counters: Counters) -> None:
         super().__init__(udp, tcp, counters)
         self.surroundings = Surroundings("")
-        self._line = DelayLine()
+        # the surroundings may be others by then
+        self._line = DelayLine(lambda: self.surroundings.awake())
 
     def send_packet(self, data: bytes, to: Address) -> None:
         """Send the copies of a datagram that the conditions let through, some of them later."""
         lab = self.surroundings
+        if lab.is_frozen:
+            self._later(0.0, data, self.send_packet, to)
+            return
         target = lab.name_of(to)
         if lab.relays and not lab.is_passive(target):
             super().send_packet(data, to)
@@ -156,6 +188,13 @@ class FaultyTransport(Transport):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._line.run)
             await super().receive_packets(handle)
+
+    async def wait_packets(self) -> None:
+        while True:
+            await self.surroundings.awake()
+            await super().wait_packets()
+            if not self.surroundings.is_frozen:
+                return
 
     def drain(self, handle: Callable[[bytes, Address], None], most: int, within: float) -> None:
         super().drain(functools.partial(self._take, handle), most, within)
@@ -189,6 +228,7 @@ class FaultyTransport(Transport):
 
     async def accept_streams(self, serve: Callable[[ByteStream], Awaitable[None]], nursery: trio.Nursery) -> None:
         async def serve_it(stream: ByteStream) -> None:
+            await self.surroundings.awake()
             await serve(FaultyStream(stream, self.surroundings, await self._dialler(stream), dialled=False))
 
         await super().accept_streams(serve_it, nursery)
@@ -206,6 +246,7 @@ class FaultyTransport(Transport):
         """Connect, if the conditions let it; waits for ever where they let nothing through. Raises OSError."""
         lab = self.surroundings
         target = lab.name_of(to)
+        await lab.awake()
         await cross_stream(lab, lab.me, target, 0)
         stream = await super().dial(to)
         faulty = FaultyStream(stream, lab, target, dialled=True)
@@ -236,6 +277,7 @@ class FaultyStream:
     async def send_all(self, data: bytes | bytearray) -> None:
         """Send once it is across. Raises trio.BrokenResourceError, also when a fault resets the connection."""
         lab, peer = self._lab, self._peer
+        await lab.awake()
         if peer is not None:
             late = 0.0 if self._dialled else lab.conditions.slowness(peer)
             await self._pass(lab.me, peer, len(data), late)
@@ -246,6 +288,7 @@ class FaultyStream:
         """What came, once it is across; nothing at the end."""
         if not self._ahead:
             self._ahead += await self._stream.receive_some(READ_AHEAD)
+            await self._lab.awake()
             late = self._lab.slowness if self._waiting else 0.0
             self._waiting = False
             if self._peer is not None and self._ahead:

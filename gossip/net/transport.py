@@ -107,8 +107,12 @@ class Transport:
     async def receive_packets(self, handle: Callable[[bytes, Address], None]) -> None:
         """Hand over every datagram that is not empty, for ever."""
         while True:
-            await trio.lowlevel.wait_readable(self._udp)
+            await self.wait_packets()
             self.drain(handle, DRAIN_MAX, DRAIN_TIME)
+
+    async def wait_packets(self) -> None:
+        """Wait until there are some to be handed over."""
+        await trio.lowlevel.wait_readable(self._udp)
 
     def drain(self, handle: Callable[[bytes, Address], None], most: int, within: float) -> None:
         """Hand over the datagrams that are here already, at most so many, and none after `within` seconds."""

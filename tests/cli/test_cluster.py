@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,8 +188,10 @@ def test_a_name_that_could_be_another_path_is_refused(name: str) -> None:
 @contextlib.contextmanager
 def places(wish: Wish) -> Iterator[list[Place]]:
     """Places that are claimed during the block."""
-    _, found, claim = find_places(wish)
-    with claim or contextlib.nullcontext():
+    _, found, claims = find_places(wish)
+    with contextlib.ExitStack() as stack:
+        for claim in claims:
+            stack.enter_context(claim)
         yield found
 
 
@@ -209,6 +212,14 @@ def test_addresses_in_use_are_passed_over_as_a_whole() -> None:
 def test_clusters_that_start_at_once_get_networks_of_their_own() -> None:
     with places(Wish(count=3)) as first, places(Wish(count=3)) as second:
         assert network_of(first) != network_of(second)
+
+
+def test_more_agents_than_a_network_has_addresses_go_on_in_the_next_which_is_claimed_too() -> None:
+    with places(Wish(count=600)) as first, places(Wish(count=3)) as second:
+        networks = [place.host.rpartition(".")[0] for place in first]
+        assert sorted(Counter(networks).values()) == [94, 253, 253]
+        assert len({place.host for place in first}) == 600
+        assert network_of(second) not in networks
 
 
 def test_ports_that_are_taken_on_all_addresses_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

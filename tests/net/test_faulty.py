@@ -14,6 +14,7 @@ from moot.gossip.counters import Counters
 from moot.gossip.faults import TRUE_CLOCK, Clock, Conditions, Fault
 from moot.gossip.net.faulty import FaultyStream, FaultyTransport, Surroundings
 from moot.gossip.net.feed import SnapshotNote
+from moot.gossip.net.node import Node
 from moot.gossip.net.timers import Timers
 from moot.gossip.net.transport import ByteStream, Transport
 from moot.gossip.record import Address
@@ -356,3 +357,24 @@ async def test_a_full_disk_is_told_and_when_there_is_room_again_the_snapshot_is_
         assert b"n1" not in path.read_bytes()
         lab.become(Conditions(), {}, frozenset())
         await until(lambda: b"n1" in path.read_bytes())
+
+
+async def test_a_frozen_member_neither_hears_nor_acts_and_then_does_at_once_what_it_missed() -> None:
+    held = Surroundings("a")
+    async with open_pool(settings_of("a", surroundings=held), settings_of("b")) as pool:
+        await pool.join_all()
+        a, b = pool["a"], pool["b"]
+        await until(lambda: a.counters.probes > 1)
+        held.freeze()
+        held.freeze()
+        before = (a.counters.packets_in, a.counters.packets_out, a.counters.probes, a.counters.streams_out)
+        await until(lambda: status_of(b, "a") == "failed")
+        assert (a.counters.packets_in, a.counters.packets_out, a.counters.probes, a.counters.streams_out) == before
+        held.thaw()
+        await until(pool.converged)
+        assert a.serf.swim.me.incarnation > 1
+
+
+def status_of(node: Node, name: str) -> str:
+    found = node.member(name)
+    return found.status.value if found is not None else ""
