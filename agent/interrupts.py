@@ -53,9 +53,10 @@ class Interrupts:
 
 
 @contextmanager
-def caught() -> Iterator[Interrupts]:
+def caught(after: str = "all that was started is ended") -> Iterator[Interrupts]:
     """The three signals are caught during the block. One that ends it becomes exit code 128 + its number.
 
+    `after` is how things are then, for people.
     SIGHUP stays ignored where it is, as under nohup.
     """
     interrupts = Interrupts()
@@ -67,7 +68,7 @@ def caught() -> Iterator[Interrupts]:
     try:
         yield interrupts
     except Interrupted as interruption:
-        click.echo(f"moot: interrupted by {interruption.number.name}; all that was started is ended", err=True)
+        click.echo(f"moot: interrupted by {interruption.number.name}; {after}", err=True)
         raise click.exceptions.Exit(128 + interruption.number) from None
     finally:
         for number, handler in before.items():

@@ -160,7 +160,7 @@ def monkey(
             click.echo(f"{at:6.1f}s  {text.printable(words)}")
         sys.stdout.flush()
 
-    with caught() as interrupts:
+    with caught("what it broke is mended") as interrupts:
         Monkey(chaos, interrupts, tell).play(Chance(faults=faults, lasts=lasts, every=every, members=members), seed)
 
 

@@ -17,7 +17,7 @@ from moot.agent.cluster_state import ClusterState
 from moot.agent.cluster_views import Observer, groups
 from moot.agent.control_client import ask
 from moot.gossip.actions import parse
-from tests.cli.running import MOOT, moot, running
+from tests.cli.running import MOOT, PATIENCE, moot, running
 from tests.support.launching import until
 
 pytestmark = pytest.mark.live
@@ -152,6 +152,22 @@ def test_processes_are_killed_restarted_in_the_faults_of_the_day_and_leave(mixed
 
         until("two that left", left)
     said("chaos", "start", "2,4", "fresh")
+    whole()
+
+
+def test_a_monkey_breaks_by_chance_and_leaves_nothing_broken_also_when_it_is_called_off(mixed: Path) -> None:
+    whole()
+    drawn = ["--every", "1s", "--faults", "kill,stop,slow,cut", "--seed", "7"]
+    done = moot("chaos", "monkey", "--for", "4s", *drawn)
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if line.split()[1] in ("kill", "stop", "slow", "cut")]) >= 4
+    with subprocess.Popen([*MOOT, "chaos", "monkey", "--for", "300s", *drawn], stdout=subprocess.PIPE) as monkey:
+        assert monkey.stdout is not None
+        assert monkey.stdout.readline()
+        monkey.send_signal(signal.SIGINT)
+        monkey.communicate(timeout=PATIENCE)
+    assert monkey.returncode == 130
+    assert said("chaos", "show")["faults"] == []
     whole()
 
 
