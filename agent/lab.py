@@ -4,6 +4,7 @@ Each run has a cluster of its own, so that several live side by side; whatever e
 """
 
 import base64
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,8 +69,8 @@ def check(scenario: Scenario) -> None:
         raise ConfigError(f"{scenario.name}: real serf agents take no labels, and one key to begin with")
 
 
-def wish_of(scenario: Scenario) -> Wish:
-    """The cluster that a scenario asks for."""
+def wish_of(scenario: Scenario, *, in_process: bool = False) -> Wish:
+    """The cluster that a scenario asks for; with `in_process` our agents share a process per core."""
     spec = scenario.cluster
     plain = "".join(char if char.isascii() and char.isalnum() else "-" for char in scenario.name)
     return Wish(
@@ -84,6 +85,7 @@ def wish_of(scenario: Scenario) -> Wish:
         alike=True,
         timing={},
         tuning=spec.settings,
+        houses=min(spec.size - spec.serf, len(os.sched_getaffinity(0))) if in_process else 0,
     )
 
 
@@ -93,19 +95,23 @@ def run(
     *,
     interrupts: Interrupts | None = None,
     tell: Tell = lambda words: None,
+    in_process: bool = False,
     keep: bool = False,
     logs: Path | None = None,
     timeout: float = float("inf"),
 ) -> ProcessRun:
     """Play a scenario on processes, and judge it.
 
-    `tell` hears what goes on. The agents end with the run, unless it is to `keep` them; their logs are copied to
-    the folder `logs`. Raises ConfigError for what cannot be, ClusterError for what went wrong with the cluster, or
-    after `timeout` seconds.
+    `tell` hears what goes on. With `in_process` our agents share a process per core. The agents end with the run,
+    unless it is to `keep` them; their logs are copied to the folder `logs`. Raises ConfigError for what cannot be,
+    ClusterError for what went wrong with the cluster, or after `timeout` seconds.
     """
     check(scenario)
     kept = False
-    with ExitStack() as after, Cluster(wish_of(scenario), interrupts or Interrupts()) as cluster:
+    with (
+        ExitStack() as after,
+        Cluster(wish_of(scenario, in_process=in_process), interrupts or Interrupts()) as cluster,
+    ):
         began = time.time()
         lab = ProcessLab(scenario, seed, cluster, tell=tell, timeout=timeout)
         after.callback(lambda: None if kept else lab.reap())

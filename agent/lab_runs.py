@@ -38,6 +38,7 @@ class Task:
     simulated: bool = False
     keep: bool = False
     timeout: float = float("inf")
+    in_process: bool = False
 
     def __str__(self) -> str:
         return f"{self.scenario.name} (seed {self.seed})"
@@ -64,6 +65,7 @@ def run_one(task: Task, interrupts: Interrupts, tell: Tell, logs: Path | None = 
             task.seed,
             interrupts=interrupts,
             tell=tell,
+            in_process=task.in_process,
             keep=task.keep,
             logs=logs,
             timeout=task.timeout,
@@ -156,6 +158,7 @@ def _run_apart(
     command = [sys.executable, "-P", "-m", "moot", "lab", "run", str(scenario), "--seed", str(task.seed)]
     command += ["--history", str(history), "--lifeline", str(children.lifeline)]
     command += ["--sim"] if task.simulated else []
+    command += ["--in-process"] if task.in_process else []
     command += ["--keep"] if task.keep else []
     command += ["--logs", str(logs)] if logs is not None else []
     command += ["--timeout", str(task.timeout)] if task.timeout < float("inf") else []
