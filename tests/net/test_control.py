@@ -1,12 +1,14 @@
 """The control channel: who gets in, what is believed, and what an agent tells of itself."""
 
 import contextlib
+import itertools
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,9 +25,10 @@ from moot.agent.world import World
 from moot.gossip.actions import parse
 from moot.gossip.afflict import active, afflict
 from moot.gossip.errors import ConfigError
+from moot.gossip.net.node import Node
 from moot.gossip.net.transport import to_address
 from moot.gossip.record import Address
-from moot.gossip.sim.history import EventDelivered, Record, Sample, Seen, record_of
+from moot.gossip.sim.history import EventDelivered, KeyState, Record, Sample, Seen, record_of
 from tests.support.pool import PATIENCE, open_pool, settings_of, until
 
 NAMES = ["a", "b"]
@@ -199,6 +202,30 @@ async def test_what_a_member_sees_and_does_is_told_as_it_happens(folder: Path) -
     last: Any = found[-1]
     assert (last.name, last.payload) == ("deploy", "42")
     assert not (folder / "a.sock").exists()
+
+
+async def test_who_asks_before_the_member_starts_hears_all_of_it(folder: Path) -> None:
+    found: list[Record] = []
+    asked = threading.Event()
+    node = Node(settings_of("a", keys=[bytes(32)]))
+
+    def follow() -> None:
+        with control_client.history(folder / "a.sock") as lines:
+            asked.set()
+            found.extend(itertools.islice(map(record_of, lines), 3))
+
+    async def run() -> int:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, follow)
+            await until(asked.is_set)
+            await nursery.start(node.run)
+            await until(lambda: len(found) == 3)
+            nursery.cancel_scope.cancel()
+        return 0
+
+    assert await Control(folder / "a.sock", "a").beside(run, node) == 0
+    # the keys may come before the member has started, or with the first figures
+    assert {type(record) for record in found} >= {Seen, KeyState}
 
 
 async def test_the_end_of_the_agent_is_passed_on(folder: Path) -> None:
