@@ -5,6 +5,7 @@ Nomad's agents.
 """
 
 import json
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
@@ -21,6 +22,13 @@ SECRET_MAX: Final = 4096
 """Bytes of a file that holds one secret."""
 ENDINGS: Final = (".hcl", ".json", ".toml")
 """Of the files that are read in a directory."""
+
+_LONG_KEY: Final = re.compile(
+    r"""(?:^|[\[{,])[ \t]*+(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    f"{{{hcl.DEPTH_MAX}}}",
+    re.MULTILINE,
+)
+"""Where a key of a TOML file begins that has too many parts."""
 
 
 def config_files(path: Path) -> list[Path]:
@@ -99,4 +107,11 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return tree
 
 
-_PARSERS: Mapping[str, Callable[[str], object]] = {"JSON": _from_json, "TOML": tomllib.loads, "HCL": hcl.parse}
+def _from_toml(text: str) -> object:
+    """Raises ValueError, also for keys of so many parts that the parser would take minutes for them."""
+    if _LONG_KEY.search(text):
+        raise ValueError("it is nested too deeply")
+    return tomllib.loads(text)
+
+
+_PARSERS: Mapping[str, Callable[[str], object]] = {"JSON": _from_json, "TOML": _from_toml, "HCL": hcl.parse}

@@ -9,6 +9,7 @@ The grammar takes a while to load, so it is loaded with the first file.
 
 from typing import TYPE_CHECKING, Final
 
+from moot.agent.hcl_scanner import DEPTH_MAX as DEPTH_MAX
 from moot.agent.hcl_scanner import HclError as HclError
 from moot.agent.hcl_scanner import Masked, scan
 

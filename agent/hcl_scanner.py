@@ -26,6 +26,7 @@ _PIECE = re.compile(
     |(?P<word>[^\s"#/\[\]{}(),=:]+|.)""",
     re.VERBOSE,
 )
+_PART = re.compile(r"[\w-]+|.", re.DOTALL)
 _TEXT_STOP = re.compile(r'["\\\n{}]')
 _SETS_VALUE = re.compile(r"[ \t]*=(?!=)")
 _ESCAPE = re.compile(r"\\(?:([0-7]{3})|x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
@@ -74,6 +75,7 @@ class _Scanner:
         self._masked = Masked(text)
         self._text = text
         self._at = 0
+        self._pieces = 0
         self._out: list[str] = []
         self._open: list[tuple[str, int]] = []
         """The brackets that are open, and where."""
@@ -89,20 +91,22 @@ class _Scanner:
             "closing": self._take_closing,
             "word": self._take_word,
         }
-        pieces = 0
         while self._at < len(self._text):
             found = _PIECE.match(self._text, self._at)
             assert found is not None  # its last case takes any character
             assert found.lastgroup is not None
-            pieces += found.lastgroup != "blank"
-            if pieces > PIECES_MAX:
-                self._fail(f"a file has at most {PIECES_MAX} keys, values, signs and lines", self._at)
+            self._count(found.lastgroup != "blank")
             take.get(found.lastgroup, self._take_plain)(found)
         if self._open:
             bracket, at = self._open[-1]
             self._fail(f"this {bracket!r} is not closed", at)
         self._masked.text = "".join(self._out)
         return self._masked
+
+    def _count(self, pieces: int) -> None:
+        self._pieces += pieces
+        if self._pieces > PIECES_MAX:
+            self._fail(f"a file has at most {PIECES_MAX} keys, values, signs and lines", self._at)
 
     def _fail(self, reason: str, at: int) -> NoReturn:
         raise HclError(reason, self._masked.line(at))
@@ -136,6 +140,7 @@ class _Scanner:
         if self._begins() and "." in word:
             self._masked.texts[self._at] = word
             word = "k" * len(word)
+        self._count(sum(1 for _ in _PART.finditer(word)) - 1)  # to the parser `a.b.c` is not one piece
         self._put(word, "word")
 
     def _take_opening(self, found: re.Match[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,25 @@ def test_null_is_the_same_as_nothing(tmp_path: Path) -> None:
         tmp_path, '{"region": null, "ports": null, "server": [null, {"retry_max": 2}]}', ending="json"
     )
     assert (settings.region, settings.bind["http"].port, settings.retry_max) == ("global", 4646, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join("a" * 500_000) + " = 1",
+        "b = {" + ".".join("a" * 500_000) + " = 1}",
+        "[ " + " . ".join(["'a'", '"b\\""'] * 50_000) + " ]",
+        "[[x]]\n" + "[" + ".".join("a" * 2_000) + "]\n" + "b.c=1\n" * 6_000,
+    ],
+)
+def test_a_toml_file_of_endless_keys_is_refused_at_once(text: str, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        from_texts(tmp_path, text, ending="toml")
+    assert time.monotonic() - begun < 20
+
+
+def test_dots_in_a_text_of_a_toml_file_are_no_key(tmp_path: Path) -> None:
+    text = ", ".join([".".join("0" * 32)] * 2) + ".ip6.arpa"
+    said = from_texts(tmp_path, f'[moot.tags]\nptr = "{text[:65]}"\nother = "x"\n', ending="toml")
+    assert said.tags["ptr"] == text[:65]
