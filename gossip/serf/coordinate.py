@@ -12,9 +12,9 @@ our own beyond the same bounds counts as invalid, and a reset empties the window
 can still pull us about, as in every Vivaldi: `distance` is a hint, never a reason to distrust somebody.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from math import sqrt
-from operator import sub
 from random import Random
 
 from moot.gossip.serf.messages import Coordinate
@@ -57,8 +57,15 @@ def _norm(vec: Iterable[float]) -> float:
     return sqrt(a * a + b * b + c * c + d * d + e * e + f * f + g * g + h * h)
 
 
+def _apart(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    # written out, for it happens thrice per probe
+    a, b, c, d, e, f, g, h = one
+    i, j, k, m, n, p, q, r = other
+    return a - i, b - j, c - k, d - m, e - n, f - p, g - q, h - r
+
+
 def _raw(a: Sequence[float], a_height: float, b: Sequence[float], b_height: float) -> float:
-    return _norm(map(sub, a, b)) + a_height + b_height
+    return _norm(_apart(a, b)) + a_height + b_height
 
 
 def _truncated(raw: float, a_adjustment: float, b_adjustment: float) -> float:
@@ -95,7 +102,7 @@ class Vivaldi:
         self.refused = 0
         """Probes whose coordinate or round trip time was not believed."""
         self._rng = rng
-        self._window = [0.0] * WINDOW
+        self._window = array("d", bytes(8 * WINDOW))
         self._index = 0
         self._rtts: dict[str, tuple[float, ...]] = {}
         self._cached: dict[str, Coordinate] = {}
@@ -123,8 +130,8 @@ class Vivaldi:
         ):
             self.refused += 1
             return False
-        rtts = (*self._rtts.get(name, ()), rtt)[-SAMPLES:]
-        self._rtts[name] = rtts
+        before = self._rtts.get(name)
+        rtts = self._rtts[name] = (rtt,) if before is None else (*before, rtt)[-SAMPLES:]
         self._move(other, sorted(rtts)[len(rtts) // 2])
         self._cached[name] = other
         return True
@@ -151,23 +158,33 @@ class Vivaldi:
             self.coordinate = Coordinate(vec, error, adjustment, height)
         else:
             self.coordinate = ORIGIN
-            self._window = [0.0] * WINDOW
+            self._window = array("d", bytes(8 * WINDOW))
             self.resets += 1
 
     def _pushed(
         self, vec: Sequence[float], height: float, other: Coordinate, force: float
     ) -> tuple[Sequence[float], float]:
         """A point after a force that pushes it away from another by so many seconds (below zero: pulls)."""
-        apart = list(map(sub, vec, other.vec))
+        a, b, c, d, e, f, g, h = vec
+        u0, u1, u2, u3, u4, u5, u6, u7 = apart = _apart(vec, other.vec)
         away = _norm(apart)
         if away > ZERO:
-            step = 1.0 / away
-            unit: Sequence[float] = [part * step for part in apart]
+            by = 1.0 / away
             height = (height + other.height) * force / away + height
             height = height if height > HEIGHT_MIN else HEIGHT_MIN
         else:
-            unit = self._anywhere()
-        return tuple([start + part * force for start, part in zip(vec, unit, strict=True)]), height
+            by = 1.0
+            u0, u1, u2, u3, u4, u5, u6, u7 = self._anywhere()
+        return (
+            a + u0 * by * force,
+            b + u1 * by * force,
+            c + u2 * by * force,
+            d + u3 * by * force,
+            e + u4 * by * force,
+            f + u5 * by * force,
+            g + u6 * by * force,
+            h + u7 * by * force,
+        ), height
 
     def _anywhere(self) -> Sequence[float]:
         """A direction, of length 1."""

@@ -80,26 +80,6 @@ class Swim:
         self._sync = Sync(state, self._claims)
         self._spreading: dict[Ticket, bool] = {}
         """Leave and meta changes under way, and whether the timer's end of them is a failure."""
-        self._on_packet: dict[type[Any], Callable[[float, Address, Any], None]] = {
-            Ping: self._prober.on_ping,
-            IndirectPing: self._prober.on_indirect_ping,
-            Ack: self._prober.on_ack,
-            Nack: self._prober.on_nack,
-            Alive: self._on_alive,
-            Suspect: self._on_suspect,
-            Dead: self._on_dead,
-            User: state.upper.on_user,
-        }
-        self._on_timer: dict[Timer, Callable[[float, int], None]] = {
-            Timer.PROBE: lambda now, _: self._prober.on_tick(now),
-            Timer.PROBE_TIMEOUT: self._prober.on_timeout,
-            Timer.PROBE_DEADLINE: self._prober.on_deadline,
-            Timer.RELAY_TIMEOUT: self._prober.on_relay_timeout,
-            Timer.GOSSIP: lambda now, _: self._spread.on_tick(now),
-            Timer.PUSH_PULL: lambda now, _: self._sync.on_tick(now),
-            Timer.SUSPICION: self._claims.on_suspicion_timer,
-            Timer.SPREAD_TIMEOUT: self._on_spread_timeout,
-        }
 
     # inputs
 
@@ -116,13 +96,12 @@ class Swim:
 
     def on_packet(self, now: float, source: Address, messages: Sequence[PacketMessage]) -> None:
         """The messages of one datagram, in order."""
-        handlers = self._on_packet
         for message in messages:
-            handlers[type(message)](now, source, message)
+            _ON_PACKET[type(message)](self, now, source, message)
 
     def on_timer(self, now: float, kind: Timer, token: int) -> None:
         """A timer that was set is due."""
-        self._on_timer[kind](now, token)
+        _ON_TIMER[kind](self, now, token)
 
     def on_stream(self, now: float, source: Address, ticket: Ticket, message: StreamMessage) -> None:
         """The first message of a stream that a peer opened. Without a reply the driver closes it."""
@@ -236,12 +215,6 @@ class Swim:
         if self._state.admits(source):
             self._claims.alive(now, claim)
 
-    def _on_suspect(self, now: float, source: Address, claim: Suspect) -> None:
-        self._claims.suspect(now, claim)
-
-    def _on_dead(self, now: float, source: Address, claim: Dead) -> None:
-        self._claims.dead(now, claim)
-
     def _begin_spread(self, timeout: float, wait: bool = True) -> Ticket:
         """A ticket that ends when its broadcast does or after `timeout`; at once if there is nobody to tell.
 
@@ -267,3 +240,26 @@ class Swim:
             raise ConfigError(f"meta of {len(me.meta)} bytes exceeds the limit of {META_MAX} bytes")
         if not (self._spread.fits(Alive(me)) and self._spread.fits(Dead(UINT32_MAX, me.name, me.name))):
             raise ConfigError("the member's name is too long to fit into a packet")
+
+
+# one table for all: in a simulation, where thousands take turns, tables of their own methods are never in the cache
+_ON_PACKET: dict[type[Any], Callable[[Swim, float, Address, Any], None]] = {
+    Ping: lambda swim, now, source, ping: swim._prober.on_ping(now, source, ping),
+    IndirectPing: lambda swim, now, source, request: swim._prober.on_indirect_ping(now, source, request),
+    Ack: lambda swim, now, source, ack: swim._prober.on_ack(now, source, ack),
+    Nack: lambda swim, now, source, nack: swim._prober.on_nack(now, source, nack),
+    Alive: Swim._on_alive,
+    Suspect: lambda swim, now, _, claim: swim._claims.suspect(now, claim),
+    Dead: lambda swim, now, _, claim: swim._claims.dead(now, claim),
+    User: lambda swim, now, source, user: swim._state.upper.on_user(now, source, user),
+}
+_ON_TIMER: dict[Timer, Callable[[Swim, float, int], None]] = {
+    Timer.PROBE: lambda swim, now, _: swim._prober.on_tick(now),
+    Timer.PROBE_TIMEOUT: lambda swim, now, token: swim._prober.on_timeout(now, token),
+    Timer.PROBE_DEADLINE: lambda swim, now, token: swim._prober.on_deadline(now, token),
+    Timer.RELAY_TIMEOUT: lambda swim, now, token: swim._prober.on_relay_timeout(now, token),
+    Timer.GOSSIP: lambda swim, now, _: swim._spread.on_tick(now),
+    Timer.PUSH_PULL: lambda swim, now, _: swim._sync.on_tick(now),
+    Timer.SUSPICION: lambda swim, now, token: swim._claims.on_suspicion_timer(now, token),
+    Timer.SPREAD_TIMEOUT: Swim._on_spread_timeout,
+}

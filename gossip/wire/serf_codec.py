@@ -14,8 +14,6 @@ from moot.gossip.pack import (
     octets,
     octets_of,
     pack,
-    real,
-    real_of,
     text,
     text_of,
     u8,
@@ -29,7 +27,6 @@ from moot.gossip.record import Address
 from moot.gossip.serf.messages import (
     ConflictMember,
     ConflictResponse,
-    Coordinate,
     EventSlot,
     Filter,
     JoinIntent,
@@ -46,13 +43,13 @@ from moot.gossip.serf.messages import (
     Unknown,
     UserEvent,
 )
+from moot.gossip.wire.coordinate_codec import decode_coordinate as decode_coordinate
+from moot.gossip.wire.coordinate_codec import encode_coordinate as encode_coordinate
 from moot.gossip.wire.limits import ENTRY_SIZE, EVENT_SLOT_MAX, EVENT_SLOTS_MAX, NAME_MAX, NODES_MAX
 from moot.gossip.wire.slices import Slices, finished, portions
 
 PUSH_PULL: Final = 2
 """The type byte of Serf's part of a push/pull."""
-COORDINATE_VERSION: Final = 1
-COORDINATE_DIMENSIONS: Final = 8
 
 
 def encode_serf(message: object) -> bytes:
@@ -410,35 +407,6 @@ def _write_push_pull(message: SerfPushPull) -> bytes:
             b"StatusLTimes": dict(message.status_ltimes.items()),
         }
     )
-
-
-# ---- coordinates, in ack payloads
-
-
-def encode_coordinate(coordinate: Coordinate) -> bytes:
-    """The ack payload: a version byte and the coordinate."""
-    return bytes((COORDINATE_VERSION,)) + pack(
-        {
-            b"Adjustment": float(coordinate.adjustment),
-            b"Error": float(coordinate.error),
-            b"Height": float(coordinate.height),
-            b"Vec": [float(part) for part in coordinate.vec],
-        }
-    )
-
-
-def decode_coordinate(payload: bytes) -> Coordinate | None:
-    """The coordinate in an ack payload; None when it is of another version or shape, or cannot be read."""
-    if payload[:1] != bytes((COORDINATE_VERSION,)):
-        return None
-    try:
-        fields = as_fields(unpack(payload[1:]), (b"Vec", b"Error", b"Adjustment", b"Height"))
-        vec = list_of(fields.get(b"Vec"), real_of)
-        if len(vec) != COORDINATE_DIMENSIONS:
-            return None
-        return Coordinate(vec, real(fields, b"Error"), real(fields, b"Adjustment"), real(fields, b"Height"))
-    except WireError:
-        return None
 
 
 # ---- the table

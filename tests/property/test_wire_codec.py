@@ -13,6 +13,7 @@ from moot.gossip.serf.messages import Coordinate, Filter, SerfMessage
 from moot.gossip.serf.tags import decode_tags, encode_tags
 from moot.gossip.swim.messages import Ack, ErrorReply, Message, PacketMessage, PushPull, User
 from moot.gossip.wire.codec import TABLE, decode, encode, size_of
+from moot.gossip.wire.coordinate_codec import decode_any_coordinate, encode_any_coordinate
 from moot.gossip.wire.serf_codec import (
     decode_coordinate,
     decode_filter,
@@ -127,7 +128,18 @@ def test_any_bytes_are_a_filter_or_a_wire_error(data: bytes) -> None:
 
 @given(wire.coordinates)
 def test_a_coordinate_survives_the_way_to_bytes_and_back(coordinate: Coordinate) -> None:
-    assert decode_coordinate(encode_coordinate(coordinate)) == coordinate
+    payload = encode_coordinate(coordinate)
+    assert payload == encode_any_coordinate(coordinate)
+    assert decode_coordinate(payload) == decode_any_coordinate(payload) == coordinate
+
+
+@given(wire.coordinates, st.integers(0, 118), st.integers(0, 255))
+def test_a_coordinate_that_was_changed_on_the_way_is_read_as_by_msgpack(
+    coordinate: Coordinate, at: int, byte: int
+) -> None:
+    payload = bytearray(encode_coordinate(coordinate))
+    payload[at] = byte
+    assert decode_coordinate(bytes(payload)) == decode_any_coordinate(bytes(payload))
 
 
 @given(st.binary(), st.lists(st.floats() | wire.u64s, max_size=9), st.floats())
