@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("config", "Check configuration files, and show what they come to."),
     "cluster": ("cluster", "Run N real agents on this machine."),
     "chaos": ("chaos", "Break a running cluster on purpose, and mend it."),
-    "sim": ("sim", "Simulate pools in virtual time: sweep parameters, tune a pool before it exists."),
+    "sim": ("sim", "Simulate pools in virtual time: run, explore and trace scenarios, sweep, tune."),
     "lab": ("lab", "Run scenarios on real agents or simulated ones, and judge what happened."),
     "serf": ("serf", "Serf's command line, for its agents and ours: `moot serf --help`."),
     "demo": ("demo", "Watch a real pool form, lose a member, and agree about it."),

@@ -4,7 +4,12 @@ import click
 
 from moot.agent.lazy_group import LazyGroup
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("sim_run", "Run scenarios on simulated members, and judge what happened."),
+    "explore": ("sim_explore", "Play scenarios under many seeds, and shrink what goes wrong."),
+    "trace": ("sim_trace", "Show the messages of a run as a space-time diagram."),
+    "diff": ("sim_diff", "Show where two runs part."),
+}
 """Command name to its module in `moot.agent.commands` and its line of help; the module's `command` is it."""
 
 

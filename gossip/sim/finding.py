@@ -14,6 +14,8 @@ from moot.gossip.sim.verdicts import Evidence, Outcome, Verdict
 
 CRASH: Final = "crash"
 """Instead of a checker's name: the engine itself raised something."""
+ENGINE_FAULTS: Final = (AssertionError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a bug in the engine raises; all that it means to raise is a GossipError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def play(scenario: Scenario, seed: int, *, wire: bool = False) -> Played:
     lab = SimLab(scenario, seed, wire=wire)
     try:
         history = lab.play()
-    except (AssertionError, ArithmeticError, LookupError, TypeError, AttributeError, ValueError) as error:
+    except ENGINE_FAULTS as error:
         return Played((_crash(error),), {}, lab.now, lab.cluster.event_count)
     verdicts = judge(scenario, history)
     outcomes: dict[str, int] = {}

@@ -163,12 +163,15 @@ class Network:
         self._latency = latency
         self._endpoints: dict[Address, Endpoint] = {}
         self._dark: set[Address] = set()
+        self._names: dict[Address, str] = {}
+        """Who was last where."""
         self._served: dict[Ticket, _Exchange] = {}
         self._last_served = 0
 
     def attach(self, endpoint: Endpoint) -> None:
         """From now on what is sent to its address reaches this one."""
         self._endpoints[endpoint.address] = endpoint
+        self._names[endpoint.address] = endpoint.name
         self._dark.discard(endpoint.address)
 
     def detach(self, endpoint: Endpoint, *, dark: bool = False) -> None:
@@ -302,8 +305,7 @@ class Network:
         fate: str,
     ) -> None:
         if self.tap is not None:
-            target = self._endpoints.get(to)
-            self.tap(source.name, str(to) if target is None else target.name, transport, messages, delays, fate)
+            self.tap(source.name, self._names.get(to) or str(to), transport, messages, delays, fate)
 
     def _stream_size(self, source: str, message: StreamMessage) -> int:
         if self.traffic is None and not self._conditions.needs_sizes:

@@ -22,8 +22,9 @@ _QUIET: Final = ("source", "source_node", "filters", "flags", "relay_factor", "t
 class Crossing:
     """A packet, or one message of a stream, on its way. Times are seconds since the run began.
 
-    `to` is a member, or an address where there is none. `delays` are when its copies arrive after it was sent; when
-    there are none `fate` says why: `lost`, `spoiled`, `reset`, `refused`, `unreadable` or `nobody there`.
+    `to` is who is or was last at that address, or the address if nobody ever was. `delays` are when its copies arrive
+    after it was sent; when there are none `fate` says why: `lost`, `spoiled`, `reset`, `refused`, `unreadable` or
+    `nobody there`.
     """
 
     at: float
