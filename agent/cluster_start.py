@@ -162,8 +162,7 @@ def move_in(
 def _serf(directory: Path, place: Place, shared: Mapping[str, Any], lifeline: int | None) -> list[str]:
     settings = directory / f"{place.name}.json"
     tags = {"tags": shared["moot"]["tags"]} if shared["moot"]["tags"] else {}
-    key = shared["server"]["encrypt"]
-    cluster_state.write(settings, tags | ({"encrypt_key": key} if key else {}))
+    cluster_state.write(settings, tags)
     own, told = f"{place.host}:{place.http}", f"{place.host}:{place.serf}"
     command = [*PYTHON, "moot.agent.relay", "--name", place.name, "--listen", told, "--to", own]
     command += ["--control", str(control_of(directory, place.name))]
@@ -172,6 +171,11 @@ def _serf(directory: Path, place: Place, shared: Mapping[str, Any], lifeline: in
     command += ["--", serf_binary(), "agent", f"-node={node}", f"-bind={own}", f"-advertise={told}"]
     command += [f"-rpc-addr={place.host}:{place.rpc}", f"-profile={shared['moot']['profile']}"]
     command += [f"-config-file={settings}", f"-snapshot={snapshot_of(directory, place.name)}"]
+    if key := shared["server"]["encrypt"]:
+        keyring = keyring_of(directory, place.name)
+        if not keyring.exists():
+            cluster_state.write(keyring, [key])
+        command.append(f"-keyring-file={keyring}")
     return [*command, f"-retry-interval={RETRY_INTERVAL['serf']}"]
 
 

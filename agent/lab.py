@@ -65,8 +65,8 @@ def check(scenario: Scenario) -> None:
         raise ConfigError(f"{scenario.name}: processes hold {AGENTS_MAX} agents at most; `--sim` holds more")
     if spec.serf and spec.pool != "serf":
         raise ConfigError(f'{scenario.name}: real serf agents need pool = "serf"')
-    if spec.serf and (spec.labels or len(spec.keys) > 1):
-        raise ConfigError(f"{scenario.name}: real serf agents take no labels, and one key to begin with")
+    if spec.serf and spec.labels:
+        raise ConfigError(f"{scenario.name}: real serf agents take no labels")
 
 
 def wish_of(scenario: Scenario, *, in_process: bool = False) -> Wish:

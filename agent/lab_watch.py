@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from moot.agent import control_client
-from moot.agent.cluster_start import control_of
+from moot.agent.cluster_start import control_of, keyring_of
 from moot.agent.cluster_state import Node
 from moot.agent.control_client import ControlError
 from moot.agent.rpc.client import RpcClient
 from moot.agent.rpc.protocol import Member, UserRecord
-from moot.gossip.errors import GossipError
+from moot.gossip.errors import ConfigError, GossipError
+from moot.gossip.net.keyring_file import load_keys
 from moot.gossip.record import Address
-from moot.gossip.sim.history import EventDelivered, Record, Sample, Seen, record_of
+from moot.gossip.sim.history import EventDelivered, History, Record, Sample, Seen, record_of
+from moot.gossip.sim.recorder import Recorder
 from moot.http.client import ApiClient, ApiError
 
 START_PATIENCE: Final = 60.0
@@ -155,6 +157,7 @@ class Watch:
     def _follow_serf(self, life: Life) -> None:
         sampled = 0.0
         held: dict[str, Seen] = {}
+        recorder = Recorder(History())
         while not self._is_over(life):
             if not life.stopped:
                 with (
@@ -166,6 +169,7 @@ class Watch:
                         if self.now >= sampled + SAMPLE_EVERY:
                             sampled = self.now
                             self._sample_serf(life, client.stats())
+                            self._note_keys(life, recorder)
                         self._over.wait(POLL)
             self._over.wait(RETRY)
 
@@ -191,6 +195,15 @@ class Watch:
         with suppress(KeyError, ValueError):
             health, ltime = int(told["health_score"]), int(told["member_time"])
             self._records.append(Sample(self.now, life.node.name, health=health, ltime=ltime))
+
+    def _note_keys(self, life: Life, recorder: Recorder) -> None:
+        """The keys in its file, which it writes before it obeys."""
+        path = keyring_of(self._directory, life.node.name)
+        if path.exists():
+            with suppress(ConfigError):  # it is just being written
+                recorder.keys(self.now, life.node.name, load_keys(path))
+        self._records += recorder.history.records
+        recorder.history.records.clear()
 
     def _hear_serf(self, life: Life) -> None:
         """User events, which are not listed anywhere."""
