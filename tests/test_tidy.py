@@ -39,6 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gossip.sim": LEAVES | {"gossip.swim", "gossip.serf", "gossip.wire", "gossip.sim"},
     "http": LEAVES | {"gossip.swim", "gossip.serf", "http"},
     "agent.report": {"gossip", "agent", ""},
+    "agent.testing": {"gossip", "http", "agent"},
+    "agent.pytest_plugin": {"agent"},
     "agent": {"gossip", "http", "agent", ""},
 }
 """What of moot each package may import. `""` is the package moot itself (its version)."""
@@ -53,6 +55,8 @@ THIRD_PARTY = {
     "gossip.sim": set[str](),
     "http": {"trio", "h11", "msgspec", "prometheus_client"},
     "agent": {"trio", "click", "rich", "structlog", "msgspec", "zeroconf", "cryptography", "hcl2", "lark"},
+    "agent.testing": {"anyio"},
+    "agent.pytest_plugin": {"pytest"},
     "agent.report": {"jinja2", "markupsafe", "matplotlib", "msgspec"},
 }
 
