@@ -9,24 +9,21 @@ from typing import Any, NoReturn
 
 import click
 
-from moot.agent import text
+from moot.agent import kept, text, verdict_lines
 from moot.agent.cluster_places import AGENTS_MAX
+from moot.agent.commands import lab_report
 from moot.agent.commands.agent import inherited
 from moot.agent.console import json_option, print_json, print_table
 from moot.agent.interrupts import caught
 from moot.agent.lab_runs import Ran, Task, hang_on, run_all
 from moot.gossip.errors import ConfigError
 from moot.gossip.sim import library
-from moot.gossip.sim.history import load as load_history
-from moot.gossip.sim.lab import Result, judge
-from moot.gossip.sim.scenario import Expect, Scenario
+from moot.gossip.sim.lab import Result
+from moot.gossip.sim.scenario import Scenario
 from moot.gossip.sim.scenario_file import load
-from moot.gossip.sim.verdicts import Outcome, Verdict
+from moot.gossip.sim.verdicts import Outcome
 
-COULD_NOT_TELL = 2
 TIMEOUT = 600.0
-EVIDENCE_SHOWN = 5
-COLOURS = {Outcome.HOLDS: "green", Outcome.VIOLATED: "red", Outcome.UNKNOWN: "yellow"}
 
 
 @click.group("lab")
@@ -37,26 +34,14 @@ def command() -> None:
     """
 
 
+command.add_command(lab_report.report)
+
+
 def _scenarios(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[Scenario]:
     try:
-        return [_scenario(value) for value in values]
+        return [kept.scenario(value) for value in values]
     except ConfigError as error:
         raise click.BadParameter(str(error)) from None
-
-
-def _scenario(name: str) -> Scenario:
-    """One of the library, or that of a file. Raises ConfigError."""
-    return load(_text(name), name)
-
-
-def _text(name: str) -> str:
-    path = Path(name)
-    if not path.suffix and not path.is_file():
-        return library.text(name)
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _completed(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -73,8 +58,9 @@ def _completed(_ctx: click.Context, _param: click.Parameter, incomplete: str) ->
 @click.option(
     "--sim/--processes", "simulated", default=False, help="On simulated members, or on real agents.  [default: real]"
 )
+@click.option("--in-process", is_flag=True, help="Let our agents share a process per core.")
 @click.option(
-    "--serf", "serf", type=click.IntRange(0, AGENTS_MAX), metavar="K", help="K of the agents are real serf."
+    "--serf", type=click.IntRange(0, AGENTS_MAX), metavar="K", help="K of the agents are real serf agents, or all."
 )
 @click.option("--jobs", type=click.IntRange(1, 16), default=1, show_default=True, help="Runs side by side.")
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write a report.")
@@ -97,6 +83,7 @@ def run(
     seed: int,
     repeat: int,
     simulated: bool,
+    in_process: bool,
     serf: int | None,
     jobs: int,
     report: Path | None,
@@ -120,6 +107,8 @@ def run(
         from moot.agent.report.write import require_libraries
 
         require_libraries()
+    if in_process and simulated:
+        raise click.UsageError("simulated members are in one process anyway")
     if serf and simulated:
         raise click.UsageError("there are no real serf agents among simulated members")
     if serf is not None:
@@ -127,7 +116,7 @@ def run(
     if lifeline is not None:
         hang_on(lifeline)
     tasks = [
-        Task(scenario, number, simulated, keep, inf if simulated else timeout)
+        Task(scenario, number, simulated, keep, inf if simulated else timeout, in_process)
         for scenario in chosen
         for number in range(seed, seed + repeat)
     ]
@@ -148,10 +137,8 @@ def run(
 
 
 def _with_serf(scenario: Scenario, count: int) -> Scenario:
-    try:
-        return replace(scenario, cluster=replace(scenario.cluster, serf=count))
-    except ConfigError as error:
-        raise click.BadParameter(f"{scenario.name}: {error}", param_hint="'--serf'") from None
+    spec = scenario.cluster
+    return replace(scenario, cluster=replace(spec, serf=min(count, spec.size)))
 
 
 def _folder_of_logs(report: Path | None, logs: Path | None) -> Path | None:
@@ -168,36 +155,10 @@ def _write_history(result: Result, path: Path) -> None:
 def _show(ran: Ran) -> None:
     """Lines about one run, as soon as it is over."""
     if ran.result is None:
-        _verdict_line("could not be run", Outcome.UNKNOWN, f"{ran.task}: {ran.error}")
-        return
-    result = ran.result
-    click.echo(f"{text.printable(str(ran.task))}, {result.history.source}: {_whether(result)}")
-    for expect, verdict in result.verdicts:
-        wanted = result.expected(expect)
-        note = "" if wanted in ("", verdict.outcome.value) else f" (expected: {wanted})"
-        if wanted == verdict.outcome.value == "violated":
-            note = " (as expected)"
-        _verdict_line(f"{verdict.outcome.value}{note}", verdict.outcome, f"{expect.check}: {verdict.summary}")
-        if verdict.outcome.value != wanted:
-            _show_evidence(verdict)
-    sys.stdout.flush()
-
-
-def _whether(result: Result) -> str:
-    return "as expected" if result.as_expected else f"not as expected ({result.outcome.value})"
-
-
-def _verdict_line(word: str, outcome: Outcome, words: str) -> None:
-    styled = click.style(f"{word:>9}", fg=COLOURS[outcome])
-    click.echo(f"  {styled}  {text.printable(words)}")
-
-
-def _show_evidence(verdict: Verdict) -> None:
-    for each in verdict.evidence[:EVIDENCE_SHOWN]:
-        click.echo(f"             at {each.at:.1f}s: {text.printable(each.text)}")
-    more = max(verdict.evidence_count, len(verdict.evidence)) - EVIDENCE_SHOWN
-    if more > 0:
-        click.echo(f"             and {more} more")
+        verdict_lines.show_line("could not be run", Outcome.UNKNOWN, f"{ran.task}: {ran.error}")
+        sys.stdout.flush()
+    else:
+        verdict_lines.show(str(ran.task), ran.result)
 
 
 def _conclude(found: Sequence[Ran], report: Path | None, *, as_json: bool) -> NoReturn:
@@ -214,51 +175,17 @@ def _conclude(found: Sequence[Ran], report: Path | None, *, as_json: bool) -> No
     if not as_json and len(found) > 1:
         good = sum(result.as_expected for result in results)
         click.echo(f"{good} of {text.count(len(found), 'run')} as expected")
-    raise click.exceptions.Exit(max(map(_exit_code, found), key=(0, COULD_NOT_TELL, 1).index))
-
-
-def _exit_code(ran: Ran) -> int:
-    if ran.result is None or not ran.result.verdicts:
-        return COULD_NOT_TELL
-    if ran.result.as_expected:
-        return 0
-    wrong = (
-        verdict.outcome
-        for expect, verdict in ran.result.verdicts
-        if ran.result.expected(expect) not in ("", verdict.outcome.value)
-    )
-    return COULD_NOT_TELL if all(outcome is Outcome.UNKNOWN for outcome in wrong) else 1
+    raise click.exceptions.Exit(verdict_lines.worst([verdict_lines.exit_code(ran.result) for ran in found]))
 
 
 def _as_json(found: Sequence[Ran]) -> dict[str, Any]:
-    return {"as_expected": all(not _exit_code(ran) for ran in found), "runs": [_run_as_json(ran) for ran in found]}
+    good = not any(verdict_lines.exit_code(ran.result) for ran in found)
+    return {"as_expected": good, "runs": [_run_as_json(ran) for ran in found]}
 
 
 def _run_as_json(ran: Ran) -> dict[str, Any]:
     head: dict[str, Any] = {"scenario": ran.task.scenario.name, "seed": ran.task.seed}
-    if ran.result is None:
-        return head | {"error": ran.error}
-    result = ran.result
-    return head | {
-        "driver": result.history.source,
-        "digest": result.digest,
-        "outcome": result.outcome.value,
-        "as_expected": result.as_expected,
-        "seconds": round(max((record.at for record in result.history.records), default=0.0), 3),
-        "properties": [_verdict_as_json(result, *each) for each in result.verdicts],
-    }
-
-
-def _verdict_as_json(result: Result, expect: Expect, verdict: Verdict) -> dict[str, Any]:
-    return {
-        "check": expect.check,
-        "bounds": dict(expect.bounds),
-        "expected": result.expected(expect),
-        "outcome": verdict.outcome.value,
-        "summary": verdict.summary,
-        "figures": {key: value if value < inf else None for key, value in verdict.figures.items()},
-        "evidence": [{"at": each.at, "text": each.text, "members": each.members} for each in verdict.evidence],
-    }
+    return head | ({"error": ran.error} if ran.result is None else verdict_lines.as_json(ran.result))
 
 
 @command.command("list")
@@ -293,7 +220,7 @@ def _described(scenario: Scenario) -> dict[str, Any]:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show a scenario: its story, where it comes from, and its file."""
-    found = _text(name)
+    found = kept.scenario_text(name)
     if as_json:
         print_json(_described(load(found, name)) | {"story": load(found, name).story, "text": found})
     else:
@@ -308,7 +235,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
     found = []
     for name in files:
         try:
-            scenario, error = _scenario(name), ""
+            scenario, error = kept.scenario(name), ""
         except ConfigError as wrong:
             scenario, error = None, str(wrong)
         found.append({"file": name, "error": error})
@@ -332,17 +259,10 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
 def judge_(file: Path, scenario: str | None, report: Path | None, as_json: bool) -> None:
     """Judge a history that was written down, as a report has it beside its page. Exit codes as those of a run."""
     try:
-        with file.open(errors="replace") as lines:
-            history = load_history(line.rstrip("\n") for line in lines)
+        result = kept.judged(file, scenario)
     except ConfigError as error:
-        raise click.BadParameter(f"{file}: {error}", param_hint="HISTORY") from None
-    beside = file.parent / f"{history.scenario}.toml"
-    by = scenario or (str(beside) if beside.is_file() else history.scenario)
-    try:
-        judged = _scenario(by)
-    except ConfigError as error:
-        raise click.UsageError(f"{error}. Give the one to judge by with --scenario") from None
-    ran = Ran(Task(judged, history.seed), Result(judged, history, judge(judged, history)))
+        raise click.UsageError(str(error)) from None
+    ran = Ran(Task(result.scenario, result.history.seed), result)
     if not as_json:
         _show(ran)
     _conclude([ran], report, as_json=as_json)
