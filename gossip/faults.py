@@ -5,7 +5,7 @@ is as easy to have as a partition. Randomness and the clock are the asker's. Con
 others, as a whole (`faults_json`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from random import Random
 from typing import Literal, NamedTuple, TypeAlias
@@ -216,7 +216,9 @@ class Conditions:
         """Take over the state of others whole; how far narrow links are behind is kept."""
         self._faults = dict(other._faults)
         self._side = dict(other._side)
-        self._paused = set(other._paused)
+        paused = set(other._paused)
+        self._paused.clear()
+        self._paused |= paused
         slow, clocks = dict(other._slow), dict(other._clocks)
         self._slow.clear()
         self._slow.update(slow)
@@ -247,6 +249,11 @@ class Conditions:
     def paused(self) -> list[str]:
         """Who is paused, by name."""
         return sorted(self._paused)
+
+    @property
+    def paused_names(self) -> Set[str]:
+        """Who is paused; not to be changed. It is the same object always."""
+        return self._paused
 
     @property
     def slow(self) -> Mapping[str, float]:

@@ -94,6 +94,8 @@ ORIGIN = Coordinate((0.0,) * DIMENSIONS, ERROR_MAX, 0.0, HEIGHT_MIN)
 class Vivaldi:
     """Our own coordinate, and those of the members that we probed."""
 
+    __slots__ = ("_heard", "_index", "_rng", "_window", "coordinate", "refused", "resets")
+
     def __init__(self, rng: Random) -> None:
         self.coordinate = ORIGIN
         """Our own as of the last probe."""
@@ -104,17 +106,17 @@ class Vivaldi:
         self._rng = rng
         self._window = array("d", bytes(8 * WINDOW))
         self._index = 0
-        self._rtts: dict[str, tuple[float, ...]] = {}
-        self._cached: dict[str, Coordinate] = {}
+        self._heard: dict[str, tuple[Coordinate, tuple[float, ...]]] = {}
+        """Of each member its last coordinate and round trip times."""
 
     def cached(self, name: str) -> Coordinate | None:
         """The last coordinate of a member, None when there is none."""
-        return self._cached.get(name)
+        heard = self._heard.get(name)
+        return None if heard is None else heard[0]
 
     def forget(self, name: str) -> None:
         """Drop what is kept of a member. To be called when it is reaped: nothing is dropped otherwise."""
-        self._cached.pop(name, None)
-        self._rtts.pop(name, None)
+        self._heard.pop(name, None)
 
     def update(self, name: str, other: Coordinate, rtt: float) -> bool:
         """Take in the probe of a member: its coordinate and the round trip in seconds.
@@ -130,10 +132,10 @@ class Vivaldi:
         ):
             self.refused += 1
             return False
-        before = self._rtts.get(name)
-        rtts = self._rtts[name] = (rtt,) if before is None else (*before, rtt)[-SAMPLES:]
+        before = self._heard.get(name)
+        rtts = (rtt,) if before is None else (*before[1], rtt)[-SAMPLES:]
         self._move(other, sorted(rtts)[len(rtts) // 2])
-        self._cached[name] = other
+        self._heard[name] = other, rtts
         return True
 
     def _move(self, other: Coordinate, rtt: float) -> None:

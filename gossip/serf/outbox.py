@@ -15,6 +15,21 @@ class Outbox:
     `count` tells how many members Serf lists, which scales how often each message is sent.
     """
 
+    __slots__ = (
+        "_depth_max",
+        "_depth_warning",
+        "_effects",
+        "_idle",
+        "_in_order",
+        "_names",
+        "_room",
+        "_size_of",
+        "_wake",
+        "events",
+        "intents",
+        "queries",
+    )
+
     def __init__(self, state: State, count: Callable[[], int], size_of: Callable[[User], int]) -> None:
         swim_config = state.swim_config
         mult = swim_config.retransmit_mult

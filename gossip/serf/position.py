@@ -11,6 +11,8 @@ from moot.gossip.serf.messages import Coordinate
 class Position:
     """Our Vivaldi coordinate and those of others, as ack payloads. `enabled` False keeps and tells none."""
 
+    __slots__ = ("_codec", "_counters", "_payload", "_vivaldi")
+
     def __init__(self, enabled: bool, rng: Random, codec: Codec, counters: Counters) -> None:
         self._vivaldi = Vivaldi(rng) if enabled else None
         self._codec = codec

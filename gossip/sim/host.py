@@ -22,6 +22,28 @@ class Host:
     Effects only put entries into the calendar, which is the queueing that the contract asks for.
     """
 
+    __slots__ = (
+        "_calendar",
+        "_clocks",
+        "_conditions",
+        "_dialled",
+        "_due",
+        "_network",
+        "_observe",
+        "_paused",
+        "_replies",
+        "_skew",
+        "_slow",
+        "_waiting",
+        "address",
+        "alive",
+        "core",
+        "keyring",
+        "label",
+        "member",
+        "name",
+    )
+
     core: Swim | Serf
     """Set by the cluster right after construction, for a core needs its effects first."""
 
@@ -50,6 +72,7 @@ class Host:
         self._conditions = conditions
         self._clocks = conditions.clocks
         self._slow = conditions.slow
+        self._paused = conditions.paused_names
         self._observe = observe
         self._waiting: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         """What came up while paused, oldest first."""
@@ -57,12 +80,14 @@ class Host:
         self._replies: dict[Ticket, StreamMessage] = {}
         self._skew: SkewedClock | None = None
         """From when on its clock was ever wrong."""
+        self._due = self._timer_due
+        """Made once, not for each timer."""
 
     @property
     def now(self) -> float:
         """What its clock shows, in seconds."""
         if self._skew is None:
-            if self.name not in self._clocks:
+            if not self._clocks or self.name not in self._clocks:
                 return self._calendar.now
             self._skew = SkewedClock()
         return self._skew.read(self._calendar.now, self._conditions.clock(self.name))
@@ -118,18 +143,20 @@ class Host:
         if self._skew is not None:
             now = self._calendar.now
             when = now + self._skew.until(now, self._conditions.clock(self.name), due)
-        self._calendar.at(when, self._timer_due, kind, token, due)
+        self._calendar.at(when, self._due, kind, token, due)
 
     def _timer_due(self, kind: Timer, token: int, due: float) -> None:
         """Unless its clock was set back meanwhile: a timer never fires early."""
-        if (self._skew is not None or self.name in self._clocks) and self.alive and self.now < due - EARLY_MAX:
+        if (self._skew is not None or self._clocks) and self.alive and self.now < due - EARLY_MAX:
             self._wait(kind, token, due)
-        else:
+        elif self._paused:
             self._drive(self._on_timer, kind, token)
+        elif self.alive:
+            self.core.on_timer(self.now, kind, token)
 
     def _take(self, step: Callable[..., None], *args: object) -> None:
         """Handle a message now, or late if the member is slow."""
-        if self.name in self._slow:
+        if self._slow and self.name in self._slow:
             self._calendar.after(self._slow[self.name], self._drive, step, *args)
         else:
             self._drive(step, *args)
@@ -137,7 +164,7 @@ class Host:
     def _drive(self, step: Callable[..., None], *args: object) -> None:
         if not self.alive:
             return
-        if self._conditions.is_paused(self.name):
+        if self._paused and self.name in self._paused:
             self._waiting.append((step, args))
             return
         step(*args)

@@ -8,6 +8,8 @@ class Awareness:
     awareness.go). Answered probes lower it, unanswered ones, missing nacks and refutations raise it.
     """
 
+    __slots__ = ("_limit", "score")
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.score = 0

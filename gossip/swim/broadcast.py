@@ -84,6 +84,8 @@ class BroadcastQueue(Generic[M]):
     encoded size in bytes.
     """
 
+    __slots__ = ("_count", "_length", "_mult", "_named", "_order", "_size_of", "_tiers")
+
     def __init__(self, retransmit_mult: int, count: Callable[[], int], size_of: Callable[[M], int]) -> None:
         self._mult = retransmit_mult
         self._count = count

@@ -45,6 +45,8 @@ class Swim:
     carries it. `size_of` gives the exact encoded size of a message in bytes.
     """
 
+    __slots__ = ("_claims", "_me", "_prober", "_spread", "_spreading", "_state", "_sync")
+
     def __init__(
         self,
         *,

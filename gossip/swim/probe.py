@@ -70,6 +70,8 @@ class RelayedProbe:
 class Prober:
     """Probes members in random order, each once per pass, and answers or relays the probes of others."""
 
+    __slots__ = ("_claims", "_order", "_probe", "_relays", "_spread", "_state", "_stream_pings")
+
     def __init__(self, state: State, spread: Spread, claims: Claims) -> None:
         self._state = state
         self._spread = spread

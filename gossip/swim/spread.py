@@ -23,6 +23,8 @@ class Spread:
     random phase. An idle node is not woken for nothing.
     """
 
+    __slots__ = ("_armed", "_phase", "_room", "_state", "queue")
+
     def __init__(self, state: State) -> None:
         self._state = state
         self._phase = state.rng.random() * state.config.gossip_interval

@@ -30,6 +30,25 @@ class StreamOwner(Protocol):
 class State:
     """Identity, table, counters and the way out. Parts change it; it decides nothing."""
 
+    __slots__ = (
+        "_networks",
+        "_seq",
+        "_streams",
+        "_ticket",
+        "awareness",
+        "config",
+        "contacts",
+        "counters",
+        "effects",
+        "incarnation",
+        "leaving",
+        "members",
+        "name",
+        "rng",
+        "size_of",
+        "upper",
+    )
+
     def __init__(
         self,
         *,

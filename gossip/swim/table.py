@@ -119,6 +119,8 @@ class MemberTable:
     `changed_at` holds when a member died or left (seconds), for those alone.
     """
 
+    __slots__ = ("_kinds", "_length", "_roster", "_rows", "changed_at", "live_count", "version", "wire_bytes")
+
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
         self._rows: Pages[Member] = Pages()
@@ -287,6 +289,8 @@ class ProbeOrder:
     A Fisher-Yates shuffle of which only the displaced entries are stored: a round that is never finished
     costs as much as was used of it. Rows added during a round are still met in it.
     """
+
+    __slots__ = ("_at", "_moved")
 
     def __init__(self) -> None:
         self._at = 0
