@@ -71,6 +71,7 @@ def run_one(task: Task, interrupts: Interrupts, tell: Tell, logs: Path | None = 
             timeout=task.timeout,
         )
     except GossipError as error:
+        tell(str(error))
         return Ran(task, error=str(error))
     return Ran(task, found.result, began=found.began, logs=found.logs)
 
