@@ -27,7 +27,7 @@ class EvidenceShape(msgspec.Struct):
 
 
 class PropertyShape(msgspec.Struct):
-    """An expectation and what came of it. `expected` is the outcome that the scenario tells."""
+    """An expectation and what came of it. `expected` is the outcome that the scenario tells, empty for any."""
 
     check: str
     asks: str
@@ -40,6 +40,10 @@ class PropertyShape(msgspec.Struct):
     evidence: list[EvidenceShape]
     evidence_count: int
     """How many pieces there are; `evidence` has the first of them."""
+
+    @property
+    def as_expected(self) -> bool:
+        return self.expected in ("", self.outcome)
 
 
 class FaultShape(msgspec.Struct):
@@ -140,12 +144,12 @@ def run_of(result: Result, measures: Measures, command: str, files: FilesShape) 
         driver=history.source,
         seed=history.seed,
         digest=result.digest,
-        seconds=measures.seconds,
+        seconds=round(measures.seconds, 6),
         members=history.names,
         command=command,
         outcome=outcome_of(result).value,
         as_expected=result.as_expected,
-        properties=[property_of(expect, verdict) for expect, verdict in result.verdicts],
+        properties=[property_of(result, expect, verdict) for expect, verdict in result.verdicts],
         faults=faults_of(history),
         measures=_measures(measures),
         files=files,
@@ -157,17 +161,17 @@ def outcome_of(result: Result) -> Outcome:
     return result.outcome if result.verdicts else Outcome.UNKNOWN
 
 
-def property_of(expect: Expect, verdict: Verdict) -> PropertyShape:
-    """An expectation and its verdict."""
+def property_of(result: Result, expect: Expect, verdict: Verdict) -> PropertyShape:
+    """An expectation of a run and its verdict."""
     return PropertyShape(
         check=expect.check,
         asks=CHECKERS[expect.check].text,
         bounds=dict(expect.bounds),
-        expected=expect.verdict,
+        expected=result.expected(expect),
         outcome=verdict.outcome.value,
         summary=verdict.summary,
         figures={key: _finite(value) for key, value in verdict.figures.items()},
-        evidence=[EvidenceShape(each.at, each.text, each.members) for each in verdict.evidence],
+        evidence=[EvidenceShape(round(each.at, 6), each.text, each.members) for each in verdict.evidence],
         evidence_count=max(verdict.evidence_count, len(verdict.evidence)),
     )
 
@@ -178,10 +182,10 @@ def faults_of(history: History) -> list[FaultShape]:
     active: dict[str, FaultShape] = {}
     for record in history.records:
         if isinstance(record, FaultBegan):
-            active[record.words] = FaultShape(record.words, record.at, None)
+            active[record.words] = FaultShape(record.words, round(record.at, 6), None)
             found.append(active[record.words])
         elif isinstance(record, FaultEnded) and record.words in active:
-            active.pop(record.words).ended = record.at
+            active.pop(record.words).ended = round(record.at, 6)
     return found
 
 
@@ -190,15 +194,16 @@ def _measures(measures: Measures) -> MeasuresShape:
         detection=_spread(measures.detection),
         dissemination=_spread(measures.dissemination),
         convergence=_spread(measures.convergence),
-        bytes_per_second=measures.bytes_per_second,
-        messages_per_second=measures.messages_per_second,
+        bytes_per_second=_finite(measures.bytes_per_second),
+        messages_per_second=_finite(measures.messages_per_second),
         worst_health=measures.worst_health,
     )
 
 
 def _spread(spread: Spread) -> SpreadShape:
-    return SpreadShape(spread.count, spread.missed, spread.first, spread.median, spread.p99, spread.last)
+    marks = (_finite(value) for value in (spread.first, spread.median, spread.p99, spread.last))
+    return SpreadShape(spread.count, spread.missed, *marks)
 
 
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return round(value, 6) if value is not None and isfinite(value) else None

@@ -57,9 +57,9 @@ def excerpts(each: PropertyShape, history: History, began: float, logs: Mapping[
     found = []
     for piece in each.evidence[:PIECES_MAX] if each.outcome == "violated" else ():
         lines: list[Line] = []
-        files = [logs[name] for name in piece.members if name in logs] or list(logs.values())
-        for path in files[:PIECES_MAX]:
-            lines += _log_lines(path, began, piece.at)
+        names = [name for name in piece.members if name in logs] or list(logs)
+        for name in names[:PIECES_MAX]:
+            lines += _log_lines(name, logs[name], began, piece.at)
         origin = "logs of the agents" if lines else "history of the run"
         lines = sorted(lines, key=lambda line: line[0]) or _record_lines(history.records, piece)
         found.append(Excerpt(piece.at, piece.text, lines, origin))
@@ -128,7 +128,7 @@ def words(record: Record) -> str:
             return "the run ended"
 
 
-def _log_lines(path: Path, began: float, at: float) -> Iterator[Line]:
+def _log_lines(name: str, path: Path, began: float, at: float) -> Iterator[Line]:
     """The lines of a log that are nearest to an instant of the run; none when it cannot be read."""
     before: deque[Line] = deque(maxlen=BEFORE_MAX)
     after: list[Line] = []
@@ -138,13 +138,13 @@ def _log_lines(path: Path, began: float, at: float) -> Iterator[Line]:
                 told = _told_at(line)
                 if told is None or abs(told - began - at) > LOG_WITHIN:
                     continue
-                text = f"{path.stem}  {printable(line.rstrip())[:LINE_MAX]}"
+                text = f"{name}  {printable(line.rstrip())[:LINE_MAX]}"
                 if told - began <= at:
                     before.append((told - began, text, False))
                 elif len(after) < AFTER_MAX:
                     after.append((told - began, text, True))
     except OSError as error:
-        return iter([(at, f"{path.name} cannot be read: {error.strerror}", False)])
+        return iter([(at, f"the log of {name} cannot be read: {error.strerror}", False)])
     return iter([*before, *after])
 
 

@@ -35,7 +35,7 @@ def _suite(run: RunShape) -> Xml.Element:
 def _case(run: RunShape, each: PropertyShape, name: str) -> Xml.Element:
     group = f"moot.{run.driver}.{run.scenario}".replace(" ", "-")
     case = Xml.Element("testcase", {"classname": _clean(group), "name": name, "time": "0"})
-    if each.outcome != each.expected:
+    if not each.as_expected:
         kind = "error" if each.outcome == "unknown" else "failure"
         wrong = Xml.SubElement(case, kind, {"type": each.outcome, "message": _clean(each.summary)})
         wrong.text = _clean("\n".join([f"expected: {each.expected}", *_evidence(each), f"replay: {run.command}"]))
@@ -58,7 +58,7 @@ def _evidence(each: PropertyShape) -> list[str]:
 
 
 def _counts(properties: Sequence[PropertyShape]) -> dict[str, str]:
-    wrong = [each for each in properties if each.outcome != each.expected]
+    wrong = [each for each in properties if not each.as_expected]
     errors = sum(each.outcome == "unknown" for each in wrong)
     return {
         "tests": str(len(properties)),

@@ -100,7 +100,7 @@ def _properties(
 ) -> list[tuple[PropertyShape, list[Excerpt]]]:
     """Each with its excerpts; those that are not as expected first."""
     began, held = (logs.began, logs.files) if logs else (0.0, {})
-    ordered = sorted(properties, key=lambda each: each.outcome == each.expected)
+    ordered = sorted(properties, key=lambda each: each.as_expected)
     return [(each, excerpts(each, timeline.history, began, held)) for each in ordered]
 
 

@@ -55,20 +55,32 @@ def write_report(
     """Write the report of some runs, and make the folder for it; files of the same names are replaced.
 
     `command` is what replays it all, and is made from scenario and seed when it is not given. `logs` are those of
-    each run, in their order. Raises ConfigError when there is no run, or a library is missing, and OSError.
+    each run, in their order. Raises ConfigError when there is no run, a library is missing, or a file cannot be
+    written.
     """
     require_libraries()
     if not results:
         raise ConfigError("there is no run to report; give at least one")
+    try:
+        return _write_all(results, directory, command, logs)
+    except OSError as error:
+        place = error.filename or directory
+        raise ConfigError(f"the report cannot be written: {place}: {error.strerror}; give another folder") from None
+
+
+def _write_all(results: Sequence[Result], directory: Path, command: str, logs: Sequence[RunLogs]) -> ReportPaths:
     from moot.agent.report import page  # loads Jinja and matplotlib: half a second that others need not wait
 
     directory.mkdir(parents=True, exist_ok=True)
     stems = _stems(results)
     runs, pages, measured = [], [], []
+    held: dict[str, Scenario] = {}
     for number, (result, stem) in enumerate(zip(results, stems, strict=True)):
         timeline = Timeline(result.history)
         measures = measure(timeline)
-        files = FilesShape(f"{stem}.html", f"{stem}.jsonl", f"{_slug(result.scenario.name)}.toml")
+        slug = _slug(result.scenario.name)
+        own = stem if held.setdefault(slug, result.scenario) != result.scenario else slug
+        files = FilesShape(f"{stem}.html", f"{stem}.jsonl", f"{own}.toml")
         run = describe.run_of(result, measures, command or _replay(result, directory / files.scenario), files)
         _keep(result, directory, files)
         text = page.run_page(run, result.scenario, timeline, measures, logs[number] if number < len(logs) else None)
@@ -123,8 +135,8 @@ def _slug(text: str) -> str:
 def _replay(result: Result, file: Path) -> str:
     """The command line that plays the same again: by name if it is of the library, else by the file written here."""
     what = result.scenario.name if _in_library(result.scenario) else shlex.quote(str(file))
-    group = "sim" if result.history.source == "simulator" else "lab"
-    return f"moot {group} run {what} --seed {result.history.seed}"
+    on = " --sim" if result.history.source == "simulator" else ""
+    return f"moot lab run {what}{on} --seed {result.history.seed}"
 
 
 def _in_library(scenario: Scenario) -> bool:
