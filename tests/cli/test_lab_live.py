@@ -123,10 +123,13 @@ def test_real_serf_agents_are_observers_and_subjects_too(serf_binary: str, tmp_p
         [[step]]
         until = "1 failed"
         [[step]]
-        do = ["prune 1 by 3", "stop 4"]
-        for = "1s"
+        do = "stop 4"
+        for = "500ms"
         [[step]]
-        until = "1 gone"
+        after = "1s"
+        do = "force-leave 1 by 3"
+        [[step]]
+        until = "1 left"
         [[step]]
         do = "leave 3"
         [[step]]
@@ -137,7 +140,7 @@ def test_real_serf_agents_are_observers_and_subjects_too(serf_binary: str, tmp_p
     history = found.result.history
     assert found.result.as_expected, found.result.verdicts
     seen = {(each.observer, each.subject, each.status) for each in history.of(Seen)}
-    assert {("moot-4", "moot-1", "failed"), ("moot-4", "moot-1", "none"), ("moot-2", "moot-3", "left")} <= seen
+    assert {("moot-4", "moot-1", "failed"), ("moot-4", "moot-1", "left"), ("moot-2", "moot-3", "left")} <= seen
     assert {event.agent for event in history.of(EventDelivered)} >= {"moot-2", "moot-4"}
     assert {sample.agent for sample in history.of(Sample)} == set(history.names)
 
