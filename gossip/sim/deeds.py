@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from moot.gossip.actions import (
     Action,
@@ -27,6 +27,8 @@ from moot.gossip.sim.player import SEEDS_MAX, doer, target
 from moot.gossip.sim.recorder import Recorder
 from moot.gossip.sim.scenario import ClusterSpec
 
+Named: TypeAlias = tuple[str, int, int]
+"""A command: its agent, which of the agent's lives, and its ticket."""
 RETRY_JOIN = 5.0
 """A member that nobody let in tries again after so many seconds, as agents do."""
 
@@ -39,6 +41,8 @@ class _Pending:
     agent: str
     began: float
     ticket: Ticket
+    boot: int
+    """Which of the agent's lives that is: each counts its tickets anew."""
     leaves: bool = False
     joins: tuple[str, ...] = ()
     """Whom it joins again when nobody lets it in."""
@@ -133,7 +137,7 @@ class Deeds:
             case _:
                 raise ConfigError(f"the simulator cannot do {action}")
 
-    def settle(self, ends: Mapping[tuple[str, int], Any], answers: Mapping[tuple[str, int], int]) -> None:
+    def settle(self, ends: Mapping[Named, Any], answers: Mapping[Named, int]) -> None:
         """Look after what is under way: commands that ended, starts that are due, agents that were voted down."""
         now = self._cluster.now
         due = [start for start in self.starting if start.at <= now]
@@ -149,10 +153,12 @@ class Deeds:
         self.losers.clear()
         under_way, self.pending = self.pending, []
         for command in under_way:
-            end = ends.get((command.agent, command.ticket))
+            named = (command.agent, command.boot, command.ticket)
+            lives = command.agent in self._cluster.hosts and command.boot == self._cluster.boots(command.agent)
+            end = ends.get(named)
             if end is not None:
-                self._ended(command, end, answers.get((command.agent, command.ticket), 0))
-            elif command.agent in self._cluster.hosts:
+                self._ended(command, end, answers.get(named, 0), lives=lives)
+            elif lives:
                 self.pending.append(command)
             elif not command.quiet:
                 self._record(command.words, command.agent, command.began, "the agent ended before the command did")
@@ -176,7 +182,9 @@ class Deeds:
             host = cluster.hosts[self._running(name)]
             self._life(name, "leaving")
             ticket = cluster.serf(name).leave(host.now)
-            self.pending.append(_Pending(f"leave {name}", name, cluster.now, ticket, leaves=True))
+            self.pending.append(
+                _Pending(f"leave {name}", name, cluster.now, ticket, cluster.boots(name), leaves=True)
+            )
         elif verb == "stop":
             cluster.pause(self._running(name))
             self._stopped[name] = None
@@ -217,7 +225,8 @@ class Deeds:
 
     def _join_through(self, name: str, via: tuple[str, ...]) -> None:
         ticket = self._cluster.join(name, via)
-        self.pending.append(_Pending("join", name, self._cluster.now, ticket, joins=via, quiet=True))
+        boot = self._cluster.boots(name)
+        self.pending.append(_Pending("join", name, self._cluster.now, ticket, boot, joins=via, quiet=True))
 
     def _end(self, name: str, how: str) -> None:
         host = self._cluster.hosts.get(name)
@@ -235,7 +244,7 @@ class Deeds:
 
     # the rest
 
-    def _ended(self, command: _Pending, end: object, answers: int) -> None:
+    def _ended(self, command: _Pending, end: object, answers: int, *, lives: bool) -> None:
         error, result = "", ""
         if isinstance(end, CommandDone):
             error = end.error or ""
@@ -248,11 +257,11 @@ class Deeds:
             result = f"joined {joined} of {len(end.results)}"
         else:
             result = f"{answers} answers"
-        if command.leaves and command.agent in self._cluster.hosts:
+        if command.leaves and lives:
             if command.agent in self._cluster.disks:
                 self._cluster.disks[command.agent].leave()
             self._end(command.agent, "left")
-        if command.joins and error and command.agent in self._cluster.hosts:
+        if command.joins and error and lives:
             self.starting.append(_Start(self._cluster.now + RETRY_JOIN, command.agent, command.joins))
         if not command.quiet:
             self._record(command.words, command.agent, command.began, error, result)
@@ -265,7 +274,7 @@ class Deeds:
         self._recorder.history.add(Command(now, words, agent, seconds, error, result))
 
     def _pend(self, words: str, agent: str, ticket: Ticket) -> None:
-        self.pending.append(_Pending(words, agent, self._cluster.now, ticket))
+        self.pending.append(_Pending(words, agent, self._cluster.now, ticket, self._cluster.boots(agent)))
 
     def _flood(self, victims: Sequence[str], on: bool) -> None:
         was = self.flood.victims

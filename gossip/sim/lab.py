@@ -16,7 +16,7 @@ from moot.gossip.serf.events import CommandDone, ConflictVoted, JoinDone, KeysDo
 from moot.gossip.serf.members import MemberStatus
 from moot.gossip.sim.checkers import CHECKERS
 from moot.gossip.sim.cluster import SimCluster
-from moot.gossip.sim.deeds import Deeds
+from moot.gossip.sim.deeds import Deeds, Named
 from moot.gossip.sim.goals import is_reached
 from moot.gossip.sim.history import Ended, History, Sample, line_of
 from moot.gossip.sim.player import GOAL_LOOK, SEEDS_MAX, Player, islands_of
@@ -98,8 +98,8 @@ class SimLab:
             snapshots=spec.snapshots,
         )
         self.deeds = Deeds(self.cluster, self.recorder, spec, seed)
-        self._ends: dict[tuple[str, int], Any] = {}
-        self._answers: dict[tuple[str, int], int] = {}
+        self._ends: dict[Named, Any] = {}
+        self._answers: dict[Named, int] = {}
         self._next_sample = 0.0
         self.cluster.watchers.append(self._watch)
 
@@ -183,9 +183,10 @@ class SimLab:
     def _watch(self, at: float, name: str, event: object) -> None:
         self.recorder.event(at, name, event)
         if isinstance(event, _ENDS):
-            self._ends[name, event.ticket] = event
+            self._ends[name, self.cluster.boots(name), event.ticket] = event
         elif isinstance(event, QueryAnswered):
-            self._answers[name, event.ticket] = self._answers.get((name, event.ticket), 0) + 1
+            named = (name, self.cluster.boots(name), event.ticket)
+            self._answers[named] = self._answers.get(named, 0) + 1
         elif isinstance(event, ConflictVoted) and not event.stays:
             self.deeds.losers.append(name)
 

@@ -9,11 +9,21 @@ from hypothesis import strategies as st
 
 from moot.gossip.actions import parse
 from moot.gossip.errors import ConfigError
-from moot.gossip.sim.history import FaultBegan, FaultEnded, History, Record, Sample, in_order, line_of, record_of
+from moot.gossip.sim.history import (
+    FaultBegan,
+    FaultEnded,
+    History,
+    Record,
+    Sample,
+    Waited,
+    in_order,
+    line_of,
+    record_of,
+)
 from moot.gossip.sim.history import load as load_history
 from moot.gossip.sim.lab import SimLab, judge, run
 from moot.gossip.sim.monkey import DRAWS, draw
-from moot.gossip.sim.scenario import Chance, ClusterSpec, Expect, Scenario, Step, Wait, parse_goal
+from moot.gossip.sim.scenario import Chance, ClusterSpec, Expect, Goal, Scenario, Step, Wait, parse_goal
 from moot.gossip.sim.scenario_file import dump, load
 from moot.gossip.sim.verdicts import Outcome
 from tests.sim.test_checkers import records
@@ -311,3 +321,15 @@ def test_a_recorded_run_is_judged_alike_when_it_is_read_again(tmp_path: Path) ->
     assert [(verdict.outcome, verdict.summary) for _, verdict in again] == [
         (verdict.outcome, verdict.summary) for _, verdict in result.verdicts
     ]
+
+
+def test_a_member_that_starts_again_tries_its_own_join_again_when_nobody_lets_it_in() -> None:
+    """Each life counts its tickets anew: the end of the first life's join is not that of the second one's."""
+    steps = (
+        Step(do=(parse("delay 2s tcp"),), after=0.1),
+        Step(do=(parse("move 2"),), after=0.1),
+        Step(do=(parse("calm"),), after=0.1),
+        Wait(until=Goal("agreed"), after=1.0, within=60.0),
+    )
+    found = run(Scenario(name="moved", cluster=ClusterSpec(size=2), steps=steps), 0)
+    assert [wait.reached for wait in found.history.of(Waited)] == [True, True]
