@@ -80,9 +80,8 @@ class Outbox:
         if self._idle:
             return taken
         for queue in self._in_order:
-            fetched = queue.fetch(now, overhead, limit)
-            limit -= sum(overhead + self._size_of(user) for user in fetched)
-            taken += fetched
+            taken += queue.fetch(now, overhead, limit)
+            limit -= queue.fetched_bytes
         self._idle = not any(map(len, self._in_order))
         return taken
 

@@ -84,7 +84,7 @@ class BroadcastQueue(Generic[M]):
     encoded size in bytes.
     """
 
-    __slots__ = ("_count", "_length", "_mult", "_named", "_order", "_size_of", "_tiers")
+    __slots__ = ("_count", "_length", "_mult", "_named", "_order", "_size_of", "_tiers", "fetched_bytes")
 
     def __init__(self, retransmit_mult: int, count: Callable[[], int], size_of: Callable[[M], int]) -> None:
         self._mult = retransmit_mult
@@ -95,6 +95,8 @@ class BroadcastQueue(Generic[M]):
         self._tiers: list[Tier[M]] = []
         """By times sent."""
         self._length = 0
+        self.fetched_bytes = 0
+        """What the messages of the last fetch cost, its overhead included."""
 
     def __len__(self) -> int:
         return self._length
@@ -123,6 +125,7 @@ class BroadcastQueue(Generic[M]):
 
         A message is taken at most once per call; taking counts as sending it.
         """
+        self.fetched_bytes = 0
         if not self._length:
             return []
         most = retransmit_limit(self._mult, self._count())
@@ -136,6 +139,7 @@ class BroadcastQueue(Generic[M]):
                 continue
             room -= overhead + entry.size
             taken.append(entry)
+        self.fetched_bytes = limit - overhead - room
         for entry in taken:
             self._length -= 1
             entry.sent += 1

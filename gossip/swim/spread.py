@@ -7,7 +7,7 @@ from moot.gossip.record import Address
 from moot.gossip.swim.broadcast import BroadcastQueue
 from moot.gossip.swim.effects import Timer
 from moot.gossip.swim.member import Member, Status
-from moot.gossip.swim.messages import Claim, Message, PacketMessage
+from moot.gossip.swim.messages import Claim, PacketMessage
 from moot.gossip.swim.state import State
 
 COMPOUND_OVERHEAD = 2
@@ -95,9 +95,7 @@ class Spread:
     def take(self, now: float, room: int) -> list[PacketMessage]:
         """News for one packet: claims first, then what the layer above has, within `room` bytes."""
         taken: list[PacketMessage] = list(self.queue.fetch(now, COMPOUND_OVERHEAD, room))
-        size_of: Callable[[Message], int] = self._state.size_of
-        for message in taken:
-            room -= COMPOUND_OVERHEAD + size_of(message)
+        room -= self.queue.fetched_bytes
         if room > COMPOUND_OVERHEAD + 1:
             taken += self._state.upper.broadcasts(now, COMPOUND_OVERHEAD, room)
         return taken
