@@ -1,4 +1,5 @@
 # make demo   make the environment, then run a real pool and watch a member fail and leave
+# make explore  make the environment, then look for violations for half an hour: EXPLORE_SEEDS, EXPLORE_EXAMPLES
 # make lab    make the environment, then run all scenarios on real agents; LAB_ARGS adds to `moot lab run`
 # make test   make the environment, then run the whole suite
 PYTHON ?= python3
@@ -6,11 +7,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # the suite's live tests wait far more than they compute, so more workers than cores pay
 TEST_JOBS ?= 6
+EXPLORE_SEEDS ?= 450
+EXPLORE_EXAMPLES ?= 10000
 
 # four runs at a time keep two cores half busy
 LAB_JOBS ?= 4
 
-.PHONY: demo test lab lint env lock clean docs
+.PHONY: demo test lab explore lint env lock clean docs
 
 # the stamp is written last: an install that did not end is made anew, from nothing
 env: $(VENV)/.stamp
@@ -36,6 +39,13 @@ test: env
 
 lab: env
 	$(BIN)/moot lab run --all --jobs $(LAB_JOBS) $(LAB_ARGS)
+
+# as much as a night has time for: every scenario under many seeds, and hypothesis with what nobody thought of
+explore: env
+	@status=0; \
+	$(BIN)/moot sim explore --all --seeds $(EXPLORE_SEEDS) --keep-going --out explored || status=1; \
+	MOOT_EXAMPLES=$(EXPLORE_EXAMPLES) $(BIN)/python -m pytest -q --timeout 0 tests/property/test_pool_machine.py || status=1; \
+	exit $$status
 
 lint: env
 	$(BIN)/ruff check .
