@@ -1,5 +1,6 @@
 """Kept runs: scenarios by name or file, and histories that were written down, judged again."""
 
+import re
 from pathlib import Path
 
 from moot.gossip.errors import ConfigError
@@ -9,6 +10,14 @@ from moot.gossip.sim.history import load as load_history
 from moot.gossip.sim.lab import Result, judge
 from moot.gossip.sim.scenario import Scenario
 from moot.gossip.sim.scenario_file import load
+
+NAME_MAX = 80
+"""Most characters of a file's name without its suffix."""
+
+
+def file_name(text: str) -> str:
+    """What the files of a scenario, or of a run, are called without suffix: letters, digits, `-` and `_`."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:NAME_MAX].strip("-") or "scenario"
 
 
 def scenario_text(name: str) -> str:
@@ -42,7 +51,7 @@ def judged(file: Path, by: str | None = None) -> Result:
     """The run of a history's file, judged by a scenario: that of `by`, else the one that lies beside the file, else
     the one that the history names. Raises ConfigError."""
     history = history_of(file)
-    beside = [file.with_suffix(".toml"), file.parent / f"{Path(history.scenario).name}.toml"]
+    beside = [file.with_suffix(".toml"), file.with_name(f"{file_name(history.scenario)}.toml")]
     found = by or next((str(path) for path in beside if path.is_file()), history.scenario)
     try:
         what = scenario(found)

@@ -1,12 +1,12 @@
 """Writes a report into a folder: a page per run, one over all when there are several, JSON, JUnit XML, histories."""
 
 import importlib.util
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from moot.agent.kept import file_name
 from moot.agent.report import describe
 from moot.agent.report.describe import FilesShape, RunShape
 from moot.agent.report.junit import junit
@@ -19,8 +19,6 @@ from moot.gossip.sim.scenario_file import dump
 from moot.gossip.sim.timeline import Timeline
 
 LIBRARIES = ("matplotlib", "jinja2")
-STEM_MAX = 80
-"""Most characters of a file's name without its suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def _write_all(results: Sequence[Result], directory: Path, command: str, logs: S
     for number, (result, stem) in enumerate(zip(results, stems, strict=True)):
         timeline = Timeline(result.history)
         measures = measure(timeline)
-        slug = _slug(result.scenario.name)
+        slug = file_name(result.scenario.name)
         own = stem if held.setdefault(slug, result.scenario) != result.scenario else slug
         files = FilesShape(f"{stem}.html", f"{stem}.jsonl", f"{own}.toml")
         run = describe.run_of(result, measures, command or _replay(result, directory / files.scenario), files)
@@ -122,14 +120,10 @@ def _stems(results: Sequence[Result]) -> list[str]:
     """Names for the files of each run, each of its own."""
     found: list[str] = []
     for result in results:
-        slug = _slug(f"{_slug(result.scenario.name)}-{result.history.source}-{result.history.seed}")
+        slug = file_name(f"{file_name(result.scenario.name)}-{result.history.source}-{result.history.seed}")
         twins = sum(other == slug or other.startswith(f"{slug}-again-") for other in found)
         found.append(f"{slug}-again-{twins}" if twins else slug)
     return found
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:STEM_MAX].strip("-") or "scenario"
 
 
 def _replay(result: Result, file: Path) -> str:

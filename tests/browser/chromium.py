@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -63,6 +63,10 @@ class Chromium:
         with trio.fail_after(PATIENCE):
             while "Page.loadEventFired" not in self._events:
                 self._events.append(str((await self._receive()).get("method")))
+
+    def heard(self, kinds: Collection[str]) -> list[str]:
+        """Which events of these kinds came since the page was opened; of domains that were enabled."""
+        return [kind for kind in self._events if kind in kinds]
 
     async def run(self, script: str) -> Any:  # noqa: ANN401 - JSON of any shape
         """What the body of an async function returns in the page, as JSON."""
