@@ -1,6 +1,7 @@
 """Deeds: what whoever runs a simulated pool does to its members: start, kill, stop them, and give them commands."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -146,7 +147,8 @@ class Deeds:
             if start.agent not in self._cluster.hosts:
                 self._start(start.agent, start.via)
             else:
-                self._join_through(start.agent, start.via)
+                with suppress(CommandError):  # it leaves, and needs nobody any more
+                    self._join_through(start.agent, start.via)
         for agent in self.losers:
             if agent in self._cluster.hosts:
                 self._end(agent, "ended")

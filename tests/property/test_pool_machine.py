@@ -150,7 +150,7 @@ class PoolMachine(RuleBasedStateMachine):
                     # it left, so its snapshot names nobody; whoever runs it has to say where the pool is
                     self.do(f"join {number} 1")
             self.pause += LOOK_AGAIN
-        self.do("calm")
+            self.do("calm")
         self.player.await_ready()
         self.lab.pass_time(self.lab.now + SETTLE)
         verdicts = judge(self.scenario, self.lab.end())

@@ -13,6 +13,7 @@ from moot.gossip.sim.history import (
     FaultBegan,
     FaultEnded,
     History,
+    Life,
     Record,
     Sample,
     Waited,
@@ -333,3 +334,14 @@ def test_a_member_that_starts_again_tries_its_own_join_again_when_nobody_lets_it
     )
     found = run(Scenario(name="moved", cluster=ClusterSpec(size=2), steps=steps), 0)
     assert [wait.reached for wait in found.history.of(Waited)] == [True, True]
+
+
+def test_an_agent_that_leaves_meanwhile_does_not_try_its_join_again() -> None:
+    lab = SimLab(Scenario(name="leaving", cluster=ClusterSpec(size=3)), 1)
+    lab.boot()
+    lab.pass_time(10.0)
+    lab.do(parse("leave 2"))
+    lab.deeds.start_later("moot-2", ["moot-1"], 0.05)
+    lab.pass_time(20.0)
+    lives = [(life.agent, life.what) for life in lab.end().of(Life)]
+    assert lives[-2:] == [("moot-2", "leaving"), ("moot-2", "left")]
