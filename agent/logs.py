@@ -46,6 +46,8 @@ TEXTS_MAX: Final = 256
 """Texts of which it is known how often they were written; nearly all texts stand in the code, and are fewer."""
 HELD_BACK: Final = "held_back"
 """Field of the first line after others like it were held back: how many."""
+STRANGERS: Final = frozenset({"nomad.rpc"})
+"""Modules in which whoever reaches a port causes lines at INFO, too; they are held back like warnings."""
 
 
 class Log(Protocol):
@@ -71,7 +73,7 @@ class _Lines(structlog.BoundLoggerBase):
         rank = _RANK[level]
         if rank < sink.thresholds[self._context["module"]]:
             return
-        if rank >= _WARN:
+        if rank >= _WARN or self._context["module"] in STRANGERS:
             held_back = sink.repeats.count(f"{self._context['module']}: {text}")
             if held_back is None:
                 return

@@ -99,6 +99,14 @@ def test_every_module_can_be_given_a_level() -> None:
     assert {module for module in MODULES if "." not in module} >= {module.partition(".")[0] for module in used}
 
 
+def test_whoever_registers_client_nodes_cannot_fill_a_disk_with_lines() -> None:
+    stream = io.StringIO()
+    made = Logs(level="info", as_json=False, stream=stream, clock=lambda: 100.0)
+    for number in range(REPEATS_MAX + 500):
+        made.logger("nomad.rpc").info("client node ready", node=number)
+    assert stream.getvalue().count("client node ready") == REPEATS_MAX
+
+
 @pytest.mark.parametrize(("given", "said"), [("serv=debug", "no module"), ("serf=loud", "log level"), ("a,b", "two")])
 def test_levels_that_do_not_exist_are_refused(given: str, said: str) -> None:
     done = click.testing.CliRunner().invoke(cli, ["agent", "--log-level", given])
