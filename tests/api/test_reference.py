@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tests.api.live_situations import Stage, staged
 from tests.api.reference import BEGIN, END, PART, reference
 from tests.api.situations import KEY
 from tests.api.test_openapi import DOCUMENT
+from tests.conftest import require_tool
 
 PAGE = Path(__file__).parents[2] / "docs" / "http-api.md"
 EXAMPLE = re.compile(r"^```\n(curl -s.*)\n```$", re.MULTILINE)
@@ -46,8 +46,8 @@ def three_agents(stage: Stage) -> None:
 
 
 @pytest.mark.live
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_examples_work(tmp_path: Path) -> None:
+    require_tool("curl", "Debian's package curl")
     with staged(tmp_path, three_agents) as stage:
         url = f"http://{stage.place.host(1)}:4646"
         examples = EXAMPLE.findall(PAGE.read_text())

@@ -1,12 +1,13 @@
 """A network namespace of one's own: two addresses on one wire, and nobody else."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import require_tool
 
 FIRST, SECOND = "10.9.0.1", "10.9.0.2"
 """The addresses, both on the interface that multicast goes through."""
@@ -26,8 +27,8 @@ TENTATIVE = 0x40
 
 def run_in_namespace(module: str, *args: str) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ARGS…` in a new namespace. Skips the test where none can be made, as in many containers."""
-    if shutil.which("ip") is None or shutil.which("unshare") is None:
-        pytest.skip("a network namespace needs ip and unshare (Debian's packages iproute2 and util-linux)")
+    require_tool("ip", "Debian's package iproute2")
+    require_tool("unshare", "Debian's package util-linux")
     unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--net"]
     tried = subprocess.run([*unshare, "sh", "-c", _SETUP], capture_output=True, text=True, check=False)
     if tried.returncode != 0:

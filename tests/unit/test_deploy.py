@@ -4,7 +4,6 @@ import itertools
 import json
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from moot.http.counters import HttpCounters, RpcCounters
 from moot.http.exposition import Exposition
 from moot.http.metrics import Metrics
 from moot.http.nomad_operations import Figures
+from tests.conftest import require_tool
 from tests.support.promql import labels_in, series_in
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +33,6 @@ UNITS = {"none", "ops", "pps", "cps", "reqps", "percentunit", "s", "bytes", "Bps
 """Units of Grafana's that we use."""
 SCRAPED = frozenset({"job", "instance"})
 """Labels that Prometheus itself adds."""
-
-needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian: prometheus)")
 
 
 def full() -> Exposition:
@@ -200,24 +198,22 @@ def test_every_alert_says_how_bad_it_is_and_where() -> None:
 
 
 def promtool(*arguments: str, given: bytes = b"") -> str:
-    done = subprocess.run(["promtool", *arguments], input=given, capture_output=True, timeout=60, check=False)
+    tool = require_tool("promtool", "Debian's package prometheus")
+    done = subprocess.run([tool, *arguments], input=given, capture_output=True, timeout=60, check=False)
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, said
     return said
 
 
-@needs_promtool
 def test_promtool_finds_nothing_wrong_with_the_metrics() -> None:
     assert promtool("check", "metrics", given=full().text()) == ""
 
 
-@needs_promtool
 def test_promtool_takes_configuration_and_rules() -> None:
     assert f"SUCCESS: {len(alerts())} rules found" in promtool("check", "rules", str(RULES))
     promtool("check", "config", str(DEPLOY / "prometheus" / "prometheus.yml"))
 
 
-@needs_promtool
 def test_alerts_fire_when_they_should_and_only_then() -> None:
     promtool("test", "rules", str(Path(__file__).with_name("moot.rules.test.yml")))
 
@@ -246,13 +242,11 @@ def test_the_service_starts_and_reloads_an_agent_with_flags_that_exist() -> None
     assert f"u {unit['User'][0]} " in (DEPLOY / "systemd" / "moot.sysusers").read_text()
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_takes_the_service_and_finds_it_well_shut_in(tmp_path: Path) -> None:
+    analyze = require_tool("systemd-analyze", "Debian's package systemd")
     unit = tmp_path / "moot.service"
     unit.write_text(UNIT.replace("/usr/local/bin/moot", "/bin/true"))
     for words in (["verify"], ["security", "--offline=true", "--threshold=20"]):
-        done = subprocess.run(
-            ["systemd-analyze", *words, unit], capture_output=True, text=True, timeout=60, check=False
-        )
+        done = subprocess.run([analyze, *words, unit], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert unit.name not in done.stderr, done.stderr
