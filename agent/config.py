@@ -18,6 +18,7 @@ from moot.agent.config_env import from_environment
 from moot.agent.config_files import config_files, read_tree
 from moot.agent.config_rules import FlagError as FlagError
 from moot.agent.config_rules import (
+    note_lost_servers,
     refuse_idle_flags,
     refuse_own_tags,
     settle_defaults,
@@ -133,6 +134,7 @@ def _settings(
     """The typed result. Raises ConfigError for what the parts of the agent refuse."""
     get: Mapping[str, Any] = layers.values
     retried = without_cloud(get, notices)
+    note_lost_servers({"client.servers": get["client.servers"], **retried}, notices)
     bind = {
         service: HostPort(host=get[f"addresses.{service}"] or get["bind_addr"], port=get[f"ports.{service}"])
         for service in SERVICES

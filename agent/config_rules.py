@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn, cast
 from moot.agent.config_files import read_secret
 from moot.agent.key_table import KEYS, Layer, defaults
 from moot.agent.layers import DEFAULT, Layers
+from moot.agent.nomad.servers import literal
 from moot.agent.schema import ConfigProblems, Problem
 from moot.gossip.errors import ConfigError
 
@@ -128,6 +129,16 @@ def without_cloud(values: Mapping[str, Any], notices: list[str]) -> dict[str, tu
                 f"{key}: this agent cannot ask a cloud ({CLOUD}…) for servers; name some, by DNS for example"
             )
     return found
+
+
+def note_lost_servers(values: Mapping[str, Any], notices: list[str]) -> None:
+    """Servers that no client can turn to, because of how they are written; as in Nomad they are left out."""
+    for key in ("client.servers", "client.server_join.retry_join"):
+        for text in values[key]:
+            try:
+                literal(text)
+            except ValueError as error:
+                notices.append(f"{key}: {error}; it is left out")
 
 
 def _fail(layers: Layers, key: str, text: str) -> NoReturn:

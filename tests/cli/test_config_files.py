@@ -231,6 +231,15 @@ def test_null_is_the_same_as_nothing(tmp_path: Path) -> None:
     assert (settings.region, settings.bind["http"].port, settings.retry_max) == ("global", 4646, 2)
 
 
+def test_servers_that_no_client_can_turn_to_are_told_when_the_file_is_read(tmp_path: Path) -> None:
+    text = 'client {\n  enabled = true\n  servers = ["10.0.0.1", "a:99999", "0.0.0.0", "s1.example:4647"]\n}\n'
+    said = from_texts(tmp_path, text).warnings()
+    assert [line for line in said if line.startswith("client.servers")] == [
+        "client.servers: address 99999: invalid port; it is left out",
+        "client.servers: address 0.0.0.0: no server listens at 0.0.0.0; it is left out",
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -23,7 +23,7 @@ from moot.gossip.net.streams import (
     StreamRefused,
     Streams,
 )
-from moot.gossip.net.transport import Transport
+from moot.gossip.net.transport import ByteStream, Transport
 from moot.gossip.record import Address
 from moot.gossip.swim.member import Member, Status
 from moot.gossip.swim.messages import Ack, ErrorReply, Ping, PushPull, StreamMessage, User
@@ -193,7 +193,7 @@ async def test_who_asks_and_does_not_read_is_cut_off() -> None:
     streams = Streams(transport, wire=WIRE, keyring=None, timeout=0.2, counters=counters, tell=unheard)
     flood = User(b"", bytes(16 * 1024 * 1024))
 
-    async def serve(stream: trio.SocketStream) -> None:
+    async def serve(stream: ByteStream) -> None:
         await streams.serve(stream, lambda source, message: flood)
 
     async with trio.open_nursery() as nursery:
@@ -281,9 +281,9 @@ async def test_who_holds_most_memory_gives_way(monkeypatch: pytest.MonkeyPatch) 
 async def serve_once(streams: Streams, transport: Transport, data: bytes, answer: Answer) -> None:
     """Serve one connection on which `data` are here already; its peer reads nothing."""
     async with trio.open_nursery() as nursery:
-        accepted: list[trio.SocketStream] = []
+        accepted: list[ByteStream] = []
 
-        async def accept(stream: trio.SocketStream) -> None:
+        async def accept(stream: ByteStream) -> None:
             accepted.append(stream)
 
         nursery.start_soon(transport.accept_streams, accept, nursery)
