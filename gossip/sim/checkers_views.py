@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import inf
 
 from moot.gossip.actions import ForceLeave
-from moot.gossip.sim.history import Sample, Seen
+from moot.gossip.sim.history import Refuted, Sample, Seen
 from moot.gossip.sim.timeline import THERE, Agreement, Timeline, by_time
 from moot.gossip.sim.verdicts import Evidence, Verdict, count, holds, took, unknown, violated
 
@@ -177,6 +177,19 @@ def left_stays_left(run: Timeline, *, within: float = 30.0) -> Verdict:
     return holds(f"who left is left in {count(judged, 'view')}", judged=judged)
 
 
+def _outlived(run: Timeline, news: Seen, at: float) -> bool:
+    """Whether news is of an earlier life of the member: one that runs now began later, and never claimed as much."""
+    if len(run.ups(news.subject)) < 2:
+        return False
+    now = [up for up in run.ups(news.subject) if up.span.began <= at < up.span.ended]
+    claims = [
+        refuted.incarnation
+        for refuted in run.history.of(Refuted)
+        if any(up.agent == refuted.agent and up.span.began <= refuted.at <= at for up in now)
+    ]
+    return bool(now) and news.incarnation > max(claims, default=1)
+
+
 def never_falls(run: Timeline) -> Verdict:
     """In no view does the incarnation or the Lamport time of a member fall while it runs, nor an agent's clock."""
     found = []
@@ -190,7 +203,7 @@ def never_falls(run: Timeline) -> Verdict:
             if len(run.ups(subject)) > 1 and before.address != seen.address:
                 continue  # another one that bears the name
             judged += 1
-            if seen.incarnation < before.incarnation:
+            if seen.incarnation < before.incarnation and not _outlived(run, before, seen.at):
                 text = f"{observer}: incarnation of {subject} fell from {before.incarnation} to {seen.incarnation}"
                 found.append(Evidence(seen.at, text, (observer, subject)))
             if seen.ltime < before.ltime:

@@ -284,6 +284,20 @@ def test_a_new_life_begins_with_a_small_incarnation() -> None:
     assert outcome(run, "never-falls") is not VIOLATED
 
 
+def test_news_of_an_earlier_life_may_come_late_and_is_outlived() -> None:
+    """A push/pull brings what the first life claimed; then the second one, which never claimed as much, is back."""
+    late = [
+        saw(10, "a", "b", "alive", incarnation=2, ltime=5),
+        crash(20, "b"),
+        Life(30, "b", "started"),
+        saw(31, "a", "b", "alive", incarnation=1, ltime=5),
+        saw(32, "a", "b", "failed", incarnation=2, ltime=5),
+    ]
+    back = saw(50, "a", "b", "alive", incarnation=1, ltime=5)
+    assert outcome(history(*late, back), "never-falls") is not VIOLATED
+    assert outcome(history(*late, Refuted(31.5, "b", 2), back), "never-falls") is VIOLATED
+
+
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=12))
 def test_a_step_back_is_found_wherever_it_is(steps: list[tuple[int, int]]) -> None:
     views = [saw(10 + at, "a", "b", "alive", incarnation=i, ltime=t) for at, (i, t) in enumerate(steps)]
