@@ -33,6 +33,10 @@ from moot.agent.control_socket import ControlSocket, Later, Send
 from moot.agent.tenants import ENDED, RUNNING, STOPPED, note_of
 from moot.gossip.errors import ConfigError, GossipError
 
+BREATH, LATE, BREATHING_MAX = 0.005, 0.02, 0.25
+"""Seconds between the starts of two agents, at least and at most; in between it goes on once the process is so late
+and no later."""
+
 
 class _Life:
     """One tenant, from the order to start it to its end."""
@@ -123,6 +127,7 @@ class House:
             begun = trio.Event()
             self._nursery.start_soon(self._live, life, begun)
             await begun.wait()
+            await _breathe()
 
     async def _live(self, life: _Life, begun: trio.Event) -> None:
         with log_of(self._directory, life.name).open("a", errors="backslashreplace") as log:
@@ -147,6 +152,15 @@ class House:
         life.agent, life.control = agent_command.make(context.params, stream=log, alone=False)
         assert life.control is not None
         return partial(life.control.beside, life.agent.run, life.agent.pool.node)
+
+
+async def _breathe() -> None:
+    """Let those that are there take in the one that came: so many at once would be late for each other's probes."""
+    deadline = trio.current_time() + BREATHING_MAX
+    while (began := trio.current_time()) < deadline:
+        await trio.sleep(BREATH)
+        if trio.current_time() - began < BREATH + LATE:
+            return
 
 
 async def _await_end(life: _Life, _send: Send) -> None:
