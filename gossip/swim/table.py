@@ -3,6 +3,7 @@
 The table holds references to immutable members, in pages that simulated views share until they change.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from random import Random
@@ -102,6 +103,15 @@ class Roll(Sequence[Member]):
 
     def __iter__(self) -> Iterator[Member]:
         return filter(is_versioned, self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        """By content, so that who encodes a roll sees that it is the same as the last one."""
+        if not isinstance(other, Roll):
+            return NotImplemented
+        return self.kinds == other.kinds and all(map(operator.eq, self, other))
+
+    def __hash__(self) -> int:
+        return hash(self._length)
 
     @overload
     def __getitem__(self, index: int) -> Member: ...
