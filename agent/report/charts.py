@@ -174,14 +174,13 @@ def _samples(run: Timeline) -> list[Chart]:
 
 
 def _rates(series: Sequence[Sample], of: Callable[[Sample], int]) -> Iterator[tuple[float, float]]:
-    """What a count grew by per second, between samples that are far enough apart."""
-    before = series[0]
-    for after in series[1:]:
-        grown = of(after) - of(before)
-        if of(before) < 0 or grown < 0:
-            before = after  # not measured, or it started anew
+    """What a count grew by per second, between samples of it that are far enough apart."""
+    before = None
+    for after in (sample for sample in series if of(sample) >= 0):
+        if before is None or of(after) < of(before):
+            before = after  # the first one, or it started anew
         elif after.at - before.at >= SAMPLES_APART:
-            yield after.at, grown / (after.at - before.at)
+            yield after.at, (of(after) - of(before)) / (after.at - before.at)
             before = after
 
 

@@ -30,8 +30,10 @@ from moot.gossip.sim.verdicts import took
 
 PIECES_MAX: Final = 3
 """Pieces of evidence of one property that get an excerpt."""
-BEFORE_MAX, AFTER_MAX = 24, 6
+BEFORE_MAX, AFTER_MAX = 16, 14
 """Lines before and after the instant of a piece of evidence."""
+LOGS_MAX: Final = 4
+"""Agents whose logs are looked at for a piece of evidence."""
 LOG_WITHIN: Final = 15.0
 """Log lines that are further away are not shown; seconds."""
 LINE_MAX: Final = 400
@@ -56,14 +58,24 @@ def excerpts(each: PropertyShape, history: History, began: float, logs: Mapping[
     """For the first pieces of evidence of a property that is violated: `began` is the run's begin for the logs."""
     found = []
     for piece in each.evidence[:PIECES_MAX] if each.outcome == "violated" else ():
-        lines: list[Line] = []
-        names = [name for name in piece.members if name in logs] or list(logs)
-        for name in names[:PIECES_MAX]:
-            lines += _log_lines(name, logs[name], began, piece.at)
+        lines = _log_excerpt(piece, began, logs)
         origin = "logs of the agents" if lines else "history of the run"
-        lines = sorted(lines, key=lambda line: line[0]) or _record_lines(history.records, piece)
-        found.append(Excerpt(piece.at, piece.text, lines, origin))
+        found.append(Excerpt(piece.at, piece.text, lines or _record_lines(history.records, piece), origin))
     return found
+
+
+def _log_excerpt(piece: EvidenceShape, began: float, logs: Mapping[str, Path]) -> list[Line]:
+    """Lines of those whom it is about, and what some others said of them."""
+    about = [name for name in piece.members if name in logs]
+    others = [name for name in logs if name not in about][: max(0, LOGS_MAX - len(about))]
+    lines: list[Line] = []
+    for name in about[:LOGS_MAX]:
+        lines += _log_lines(name, logs[name], began, piece.at, ())
+    for name in others:
+        lines += _log_lines(name, logs[name], began, piece.at, piece.members)
+    lines.sort(key=lambda line: line[0])
+    before, after = ([line for line in lines if line[2] is later] for later in (False, True))
+    return [*before[-BEFORE_MAX:], *after[:AFTER_MAX]]
 
 
 def _record_lines(records: Sequence[Record], piece: EvidenceShape) -> list[Line]:
@@ -128,8 +140,8 @@ def words(record: Record) -> str:
             return "the run ended"
 
 
-def _log_lines(name: str, path: Path, began: float, at: float) -> Iterator[Line]:
-    """The lines of a log that are nearest to an instant of the run; none when it cannot be read."""
+def _log_lines(name: str, path: Path, began: float, at: float, naming: Sequence[str]) -> list[Line]:
+    """The lines of a log that are nearest to an instant of the run, and name one of `naming`, if there are any."""
     before: deque[Line] = deque(maxlen=BEFORE_MAX)
     after: list[Line] = []
     try:
@@ -138,14 +150,16 @@ def _log_lines(name: str, path: Path, began: float, at: float) -> Iterator[Line]
                 told = _told_at(line)
                 if told is None or abs(told - began - at) > LOG_WITHIN:
                     continue
+                if naming and not any(each in line for each in naming):
+                    continue
                 text = f"{name}  {printable(line.rstrip())[:LINE_MAX]}"
                 if told - began <= at:
                     before.append((told - began, text, False))
                 elif len(after) < AFTER_MAX:
                     after.append((told - began, text, True))
     except OSError as error:
-        return iter([(at, f"the log of {name} cannot be read: {error.strerror}", False)])
-    return iter([*before, *after])
+        return [(at, f"the log of {name} cannot be read: {error.strerror}", False)]
+    return [*before, *after]
 
 
 def _told_at(line: str) -> float | None:

@@ -20,7 +20,7 @@ ROWS_MAX: Final = 100
 LANES_MAX: Final = 12
 MARKS_MAX: Final = 200
 SIDES: Final = "ABCDEFGH"
-SEGMENTS_MAX: Final = 12_000
+SEGMENTS_MAX: Final = 8_000
 """Most blocks of all members' rows."""
 
 

@@ -129,8 +129,8 @@ def _stems(results: Sequence[Result]) -> list[str]:
 def _replay(result: Result, file: Path) -> str:
     """The command line that plays the same again: by name if it is of the library, else by the file written here."""
     what = result.scenario.name if _in_library(result.scenario) else shlex.quote(str(file))
-    on = " --sim" if result.history.source == "simulator" else ""
-    return f"moot lab run {what}{on} --seed {result.history.seed}"
+    group = "sim" if result.history.source == "simulator" else "lab"
+    return f"moot {group} run {what} --seed {result.history.seed}"
 
 
 def _in_library(scenario: Scenario) -> bool:

@@ -75,7 +75,7 @@ def test_junit_tells_violated_unknown_and_as_expected_apart(tmp_path: Path) -> N
     failure = next(suite.iter("failure"))
     assert failure.get("type") == "violated"
     assert "40s: b sees c alive, 30s after it crashed" in (failure.text or "")
-    assert "replay: moot lab run" in (failure.text or "")
+    assert "replay: moot sim run" in (failure.text or "")
     assert {each.get("name") for each in suite.iter("property")} == {"scenario", "driver", "seed", "command"}
 
 
@@ -95,7 +95,7 @@ def test_a_report_of_kept_histories_says_the_same(tmp_path: Path) -> None:
     for one, other in zip(before["runs"], after["runs"], strict=True):
         assert one["properties"] == other["properties"]
         assert one["measures"]["detection"] == other["measures"]["detection"]
-    assert before["runs"][0]["command"] == "moot lab run udp-cut --sim --seed 3"
+    assert before["runs"][0]["command"] == "moot sim run udp-cut --seed 3"
 
 
 def test_a_history_that_cannot_be_judged_is_refused_with_what_to_do(tmp_path: Path) -> None:

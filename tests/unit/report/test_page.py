@@ -82,7 +82,7 @@ def test_a_page_says_what_was_asked_what_came_out_and_why(tmp_path: Path) -> Non
     assert "delivery ? unknown" in text
     assert "Two lines, and <b>no</b> more." in text
     assert "somebody/elsewhere#1" in text
-    assert f"moot lab run {tmp_path}/by-hand.toml --sim --seed 0" in text
+    assert f"moot sim run {tmp_path}/by-hand.toml --seed 0" in text
     assert "a: c suspect → failed (incarnation 1, Lamport time 1, accused by a)" in text
     assert "partition moot-1 moot-2" in text
 
