@@ -8,6 +8,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("sim_run", "Run scenarios on simulated members, and judge what happened."),
     "explore": ("sim_explore", "Play scenarios under many seeds, and shrink what goes wrong."),
     "trace": ("sim_trace", "Show the messages of a run as a space-time diagram."),
+    "sweep": ("sim_sweep", "Try a pool at every point of a grid of parameters, under many seeds."),
     "diff": ("sim_diff", "Show where two runs part."),
 }
 """Command name to its module in `moot.agent.commands` and its line of help; the module's `command` is it."""
