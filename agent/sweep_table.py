@@ -48,7 +48,7 @@ def bootstrap(values: Sequence[float], of: Callable[[Sequence[float]], float]) -
 def rate(counts: Sequence[float], hours: Sequence[float]) -> Estimate:
     """Occurrences per hour. Its upper end is that of a Poisson count, so that none seen is not taken for never.
 
-    Garwood's interval by the Wilson-Hilferty approximation of chi-square, good to a few per cent.
+    Garwood's interval by the Wilson-Hilferty approximation of chi-square: within 1 % above, too low below 3 counts.
     """
     count, exposure = sum(counts), sum(hours)
     z = 1.959964

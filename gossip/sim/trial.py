@@ -119,14 +119,10 @@ class _Witness:
 
 def run_trial(setting: Setting, seed: int, watch: float = WATCH) -> Measured:
     """Play one trial. Raises ConfigError for a setting that cannot be."""
-    cluster = SimCluster(setting.nodes, seed=seed, swim=setting.swim(), latency=setting.latency())
-    if setting.loss:
-        cluster.conditions.put("loss", Fault(loss=setting.loss))
-    cluster.boot_converged()
+    cluster = _settled(setting, seed)
     roles = cluster.random("trial")
     victim, speaker = roles.sample(cluster.names, 2)
     witness = _Witness(cluster, victim)
-    cluster.run_for(SETTLE)
     sent = cluster.traffic
     cluster.serf(speaker).user_event(cluster.now, "trial")
     cluster.run_for(EVENT_AHEAD)
@@ -147,9 +143,31 @@ def run_trial(setting: Setting, seed: int, watch: float = WATCH) -> Measured:
         converge_s=max(times) - SETTLE if len(times) == len(running) else None,
         reached=len(times) / len(running),
         false_failures=len(witness.wronged),
-        member_hours=setting.nodes * cluster.now / 3600.0,
+        member_hours=setting.nodes * seconds / 3600.0,
         bytes_per_member_s=sum(each.bytes for each in sent.values()) / seconds / setting.nodes,
         messages_per_member_s=sum(each.messages for each in sent.values()) / seconds / setting.nodes,
         event_count=cluster.event_count,
         digest=cluster.digest(),
     )
+
+
+def event_times(setting: Setting, seed: int, seconds: float = 15.0) -> list[float]:
+    """When members had a user event, in seconds from when it was sent; who never had it is not there.
+
+    Raises ConfigError for a setting that cannot be.
+    """
+    cluster = _settled(setting, seed)
+    speaker = cluster.random("trial").choice(cluster.names)
+    witness = _Witness(cluster, "")
+    cluster.serf(speaker).user_event(cluster.now, "trial")
+    cluster.run_for(seconds)
+    return sorted(at - SETTLE for at in witness.told.values())
+
+
+def _settled(setting: Setting, seed: int) -> SimCluster:
+    cluster = SimCluster(setting.nodes, seed=seed, swim=setting.swim(), latency=setting.latency())
+    if setting.loss:
+        cluster.conditions.put("loss", Fault(loss=setting.loss))
+    cluster.boot_converged()
+    cluster.run_for(SETTLE)
+    return cluster
