@@ -30,7 +30,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """The first bytes of a file, `most` at most. Raises OSError, also for a pipe or device, which could hold us up."""
+    """The first bytes of a file, `most` at most. Raises OSError, for a pipe or device too: it could hold us up."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "is no regular file")
